@@ -1,0 +1,1 @@
+// written once the golden file is there

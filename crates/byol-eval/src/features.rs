@@ -1,0 +1,107 @@
+use crate::EvalError;
+
+/// n rows of d features each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Features {
+    dim: usize,
+    values: Vec<f32>,
+}
+
+impl Features {
+    /// Rows of length `dim`, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// If the values do not fill whole rows, or one is not finite.
+    pub fn new(dim: usize, values: Vec<f32>) -> Result<Self, EvalError> {
+        if dim == 0 || values.is_empty() || !values.len().is_multiple_of(dim) {
+            return Err(EvalError::Shape { dim, values: values.len() });
+        }
+        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
+            return Err(EvalError::NotFinite { row: at / dim });
+        }
+        Ok(Self { dim, values })
+    }
+
+    /// Rows.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.dim
+    }
+
+    /// Never true: features have at least one row.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// d.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The rows in order.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.values.chunks_exact(self.dim)
+    }
+
+    /// The rows whose number `keep` accepts.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn select(&self, keep: impl Fn(usize) -> bool) -> Result<Self, EvalError> {
+        let rows = self.rows().enumerate().filter(|(i, _)| keep(*i));
+        Self::new(self.dim, rows.flat_map(|(_, row)| row.iter().copied()).collect())
+    }
+
+    pub(crate) fn check_labels(&self, labels: &[usize], what: &str) -> Result<(), EvalError> {
+        if self.len() != labels.len() {
+            return Err(EvalError::Disagree(format!(
+                "{what}: {} rows of features, but {} labels",
+                self.len(),
+                labels.len()
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Shift and scale of each feature to mean 0 and variance 1, from training rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standardize {
+    mean: Vec<f64>,
+    scale: Vec<f64>,
+}
+
+impl Standardize {
+    /// From the rows of `train`. A constant feature is only shifted.
+    pub fn fit(train: &Features) -> Self {
+        let n = train.len() as f64;
+        let mut mean = vec![0.0; train.dim];
+        for row in train.rows() {
+            for (m, &x) in mean.iter_mut().zip(row) {
+                *m += f64::from(x) / n;
+            }
+        }
+        let mut variance = vec![0.0; train.dim];
+        for row in train.rows() {
+            for ((v, m), &x) in variance.iter_mut().zip(&mean).zip(row) {
+                *v += (f64::from(x) - m).powi(2) / n;
+            }
+        }
+        let scale = variance.iter().map(|&v| if v > 1e-12 { v.sqrt().recip() } else { 1.0 }).collect();
+        Self { mean, scale }
+    }
+
+    /// The rows, shifted and scaled.
+    pub fn apply(&self, features: &Features) -> Features {
+        let values = features
+            .rows()
+            .flat_map(|row| {
+                row.iter()
+                    .zip(self.mean.iter().zip(&self.scale))
+                    .map(|(&x, (m, s))| ((f64::from(x) - m) * s) as f32)
+            })
+            .collect();
+        Features { dim: features.dim, values }
+    }
+}

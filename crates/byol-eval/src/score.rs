@@ -1,0 +1,98 @@
+//! From predictions to numbers that can be compared.
+
+/// Classes in order of preference, for each test row.
+pub type Ranked = Vec<Vec<usize>>;
+
+/// Top-1 and top-5 of a classifier on a test set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Score {
+    /// Share of test rows whose first class is right.
+    pub top1: f64,
+    /// 95 % Wilson interval of `top1`.
+    pub interval: (f64, f64),
+    /// Share of test rows with the right class among the first five.
+    pub top5: f64,
+    /// Which test rows are right, in order.
+    pub correct: Vec<bool>,
+}
+
+impl Score {
+    /// Compares predictions with the labels.
+    pub fn new(ranked: &Ranked, labels: &[usize]) -> Self {
+        let within = |n: usize| {
+            ranked.iter().zip(labels).map(move |(classes, label)| classes.iter().take(n).any(|c| c == label))
+        };
+        let correct: Vec<bool> = within(1).collect();
+        let n = correct.len();
+        let hits = correct.iter().filter(|c| **c).count();
+        let top5 = within(5).filter(|hit| *hit).count() as f64 / n.max(1) as f64;
+        Self { top1: hits as f64 / n.max(1) as f64, interval: wilson(hits, n), top5, correct }
+    }
+}
+
+/// The 0.975 quantile of the normal distribution.
+const Z: f64 = 1.959_963_984_540_054;
+
+/// Wilson's 95 % interval of a proportion of `hits` in `n` (Wilson 1927).
+pub fn wilson(hits: usize, n: usize) -> (f64, f64) {
+    if n == 0 {
+        return (0.0, 1.0);
+    }
+    let (n, p) = (n as f64, hits as f64 / n as f64);
+    let z2 = Z * Z;
+    let centre = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
+    let half = Z / (1.0 + z2 / n) * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
+    ((centre - half).max(0.0), (centre + half).min(1.0))
+}
+
+/// McNemar's exact two-sided p that two classifiers are right equally often, given
+/// which rows of the same test set each has right.
+pub fn mcnemar(a: &[bool], b: &[bool]) -> f64 {
+    let count = |wanted: (bool, bool)| a.iter().zip(b).filter(|(a, b)| (**a, **b) == wanted).count();
+    mcnemar_counts(count((true, false)), count((false, true)))
+}
+
+/// The exact binomial test on the rows where they differ.
+fn mcnemar_counts(only_a: usize, only_b: usize) -> f64 {
+    let (n, fewer) = ((only_a + only_b) as f64, only_a.min(only_b));
+    if n == 0.0 {
+        return 1.0;
+    }
+    let ln_choose = |k: f64| libm::lgamma(n + 1.0) - libm::lgamma(k + 1.0) - libm::lgamma(n - k + 1.0);
+    let tail: f64 = (0..=fewer).map(|k| (ln_choose(k as f64) - n * std::f64::consts::LN_2).exp()).sum();
+    (2.0 * tail).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_and_tests_agree_with_scipy() {
+        let text = include_str!("../../../tests/golden/eval/expected.json");
+        let golden: serde_json::Value = serde_json::from_str(text).unwrap();
+        let intervals = golden["wilson"]["intervals"].as_array().unwrap();
+        assert!(intervals.len() >= 3);
+        for case in intervals {
+            let count = |key: &str| case[key].as_u64().unwrap() as usize;
+            let (low, high) = wilson(count("hits"), count("n"));
+            assert!((low - case["low"].as_f64().unwrap()).abs() < 1e-12, "{case}");
+            assert!((high - case["high"].as_f64().unwrap()).abs() < 1e-12, "{case}");
+        }
+        let tests = golden["mcnemar"].as_array().unwrap();
+        assert!(tests.len() >= 5);
+        for case in tests {
+            let count = |key: &str| case[key].as_u64().unwrap() as usize;
+            let (p, expected) = (mcnemar_counts(count("b"), count("c")), case["p"].as_f64().unwrap());
+            assert!((p - expected).abs() <= 1e-9 * expected.max(1e-300), "{case}: {p}");
+        }
+    }
+
+    #[test]
+    fn top5_looks_at_five_classes() {
+        let ranked = vec![vec![1, 2, 3, 4, 0, 5], vec![5, 1, 2, 3, 4, 0], vec![0, 1, 2, 3, 4, 5]];
+        let score = Score::new(&ranked, &[0, 0, 0]);
+        assert_eq!(score.correct, [false, false, true]);
+        assert!((score.top5 - 2.0 / 3.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,103 @@
+//! Batch normalisation whose mode is explicit.
+
+use burn::module::{Flag, Initializer, Module, Param, RunningState};
+use burn::tensor::{Device, Tensor};
+
+/// Sizes and constants of a [`BatchNorm`].
+#[derive(Debug, Clone, Copy)]
+pub struct BatchNormConfig {
+    /// C.
+    pub channels: usize,
+    /// Initial γ; 0 for the last normalisation of a residual block with zero-γ.
+    pub gamma: f64,
+}
+
+impl BatchNormConfig {
+    /// Share of the new statistics in the running ones (the paper's decay of 0.9).
+    pub const MOMENTUM: f64 = 0.1;
+    /// Added to the variance.
+    pub const EPSILON: f64 = 1e-5;
+
+    /// For `channels` channels, γ = 1.
+    pub fn new(channels: usize) -> Self {
+        Self { channels, gamma: 1.0 }
+    }
+
+    /// γ = 0, β = 0, running mean 0, running variance 1.
+    pub fn init(&self, device: &Device) -> BatchNorm {
+        BatchNorm {
+            weight: Initializer::Constant { value: self.gamma }.init([self.channels], device),
+            bias: Initializer::Zeros.init([self.channels], device),
+            running_mean: RunningState::new(Tensor::zeros([self.channels], device)),
+            running_var: RunningState::new(Tensor::ones([self.channels], device)),
+            training: Param::from_bool(true),
+            momentum: Self::MOMENTUM,
+            epsilon: Self::EPSILON,
+        }
+    }
+}
+
+/// Batch normalisation over `[N, C, ...]` (Ioffe and Szegedy 2015), with
+/// PyTorch's names and its running variance (unbiased).
+///
+/// In training mode it uses the batch's statistics and updates the running ones,
+/// on whatever device; [`Module::valid`] switches to the running ones. The update
+/// is visible at once.
+///
+/// A clone shares the running statistics (Burn's `RunningState` is behind a
+/// shared pointer); `valid()` and `train()` make networks of their own.
+#[derive(Module, Debug)]
+pub struct BatchNorm {
+    /// γ, `[C]`.
+    pub weight: Param<Tensor<1>>,
+    /// β, `[C]`.
+    pub bias: Param<Tensor<1>>,
+    /// `[C]`.
+    pub running_mean: RunningState<Tensor<1>>,
+    /// `[C]`, unbiased.
+    pub running_var: RunningState<Tensor<1>>,
+    /// Whether the batch's statistics are used.
+    pub training: Param<Flag>,
+    momentum: f64,
+    epsilon: f64,
+}
+
+impl BatchNorm {
+    /// Normalises; same shape out, `[N, C, ...]`.
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        if self.training.is_enabled() { self.forward_batch(input) } else { self.forward_running(input) }
+    }
+
+    fn forward_batch<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        let [channels] = self.weight.dims();
+        let n = (input.shape().num_elements() / channels.max(1)) as f64;
+        let batch = burn::tensor::module::batch_norm_train(
+            input,
+            self.weight.val(),
+            self.bias.val(),
+            self.epsilon,
+        );
+        let unbiased = batch.variance.mul_scalar(n / (n - 1.0).max(1.0));
+        self.follow(&self.running_mean, batch.mean);
+        self.follow(&self.running_var, unbiased);
+        batch.output
+    }
+
+    fn follow(&self, state: &RunningState<Tensor<1>>, batch: Tensor<1>) {
+        let kept = state.value_sync().detach().mul_scalar(1.0 - self.momentum);
+        state.update(kept.add(batch.detach().mul_scalar(self.momentum)));
+        // Burn shows an update only at the next one; this shows it now.
+        state.value_sync();
+    }
+
+    fn forward_running<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        burn::tensor::module::batch_norm(
+            input,
+            self.weight.val(),
+            self.bias.val(),
+            self.running_mean.value(),
+            self.running_var.value(),
+            self.epsilon,
+        )
+    }
+}

@@ -1,0 +1,8 @@
+//! ResNet v1 (He et al. 2016) with the stride in the 3×3 convolution.
+
+mod block;
+mod config;
+mod net;
+
+pub use config::{ResNetConfig, Stem};
+pub use net::ResNet;

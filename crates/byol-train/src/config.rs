@@ -1,0 +1,398 @@
+//! What was asked: presets, files and `--set`, merged, every key known.
+
+use byol_augment::TwoViewPolicy;
+use byol_model::{HeadConfig, Stem, TargetInit};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::TrainError;
+
+/// A recipe. It holds no derived value and has no defaults: everything comes from
+/// a preset, a file or an override.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    /// The preset that the recipe started from.
+    pub preset: String,
+    /// Of initialisation, order and views.
+    pub seed: u64,
+    /// Pictures in an optimiser step.
+    pub batch: usize,
+    /// How long to train.
+    pub length: Length,
+    /// How long the learning rate rises, linearly from 0.
+    pub warmup: Length,
+    /// Peak learning rate for a batch of 256; scales with the batch.
+    pub base_lr: f64,
+    /// τ at the first step.
+    pub tau_base: f64,
+    /// How τ goes on.
+    pub tau_schedule: TauSchedule,
+    /// Where the target starts.
+    pub target_init: TargetInit,
+    /// f.
+    pub encoder: EncoderSpec,
+    /// g.
+    pub projector: HeadConfig,
+    /// q.
+    pub predictor: HeadConfig,
+    /// How parameters move.
+    pub optimizer: OptimizerSpec,
+    /// T and T′.
+    pub policy: TwoViewPolicy,
+}
+
+/// A length of training: `{ epochs = 100 }` or `{ steps = 2000 }`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Length {
+    /// Passes over the set; may be a fraction.
+    Epochs(f64),
+    /// Optimiser steps.
+    Steps(u64),
+}
+
+/// How τ depends on the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TauSchedule {
+    /// From `tau_base` to 1 by half a cosine (the paper).
+    Cosine,
+    /// Always `tau_base` (the paper's ablations).
+    Constant,
+}
+
+/// Which ResNet; the pictures decide its input channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderSpec {
+    /// 18, 34, 50, 101, 152 or 200.
+    pub depth: usize,
+    /// Channels of the first stage; 64 is 1×.
+    pub width: usize,
+    /// First layers.
+    pub stem: Stem,
+    /// Whether the last γ of each block starts at 0.
+    pub zero_gamma: bool,
+}
+
+/// Which optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizerSpec {
+    /// LARS or SGD.
+    pub kind: OptimizerKind,
+    /// Of the momentum buffer.
+    pub momentum: f64,
+    /// Nesterov's form (SGD only).
+    pub nesterov: bool,
+    /// Added to the gradient of weights, before LARS' ratio; never of biases or norms.
+    pub weight_decay: f64,
+    /// LARS' trust coefficient.
+    pub trust: f64,
+}
+
+/// See [`OptimizerSpec`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerKind {
+    /// Layer-wise adaptive rates (You et al. 2017), as in DeepMind's code.
+    Lars,
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+}
+
+const PRESETS: [(&str, &str); 3] = [
+    ("quick", include_str!("presets/quick.toml")),
+    ("paper-1000", include_str!("presets/paper-1000.toml")),
+    ("paper-300", include_str!("presets/paper-300.toml")),
+];
+
+/// Collects a recipe: a preset, then changes in order.
+#[derive(Debug, Clone)]
+pub struct SpecBuilder {
+    table: Table,
+}
+
+impl SpecBuilder {
+    /// Names of the presets.
+    pub fn presets() -> impl Iterator<Item = &'static str> {
+        PRESETS.iter().map(|(name, _)| *name)
+    }
+
+    /// A preset as it is written, with sources in comments.
+    pub fn preset_text(name: &str) -> Option<&'static str> {
+        PRESETS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    }
+
+    /// Starts from a preset. A preset may name another as its `base`.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name.
+    pub fn preset(name: &str) -> Result<Self, TrainError> {
+        let text = Self::preset_text(name).ok_or_else(|| TrainError::UnknownPreset {
+            name: name.into(),
+            nearest: nearest(name, Self::presets()),
+            known: Self::presets().collect::<Vec<_>>().join(", "),
+        })?;
+        let origin = format!("preset {name}");
+        let mut table = parse(text, &origin)?;
+        let mut builder = match table.remove("base") {
+            Some(Value::String(base)) => Self::preset(&base)?,
+            _ => Self { table: expand_policy(table.clone(), &origin)? },
+        };
+        builder.merge(table, &origin)?;
+        builder.table.insert("preset".into(), name.into());
+        Ok(builder)
+    }
+
+    /// Changes what a TOML text names. The text of a `run.toml` counts too: its
+    /// `spec` is taken.
+    ///
+    /// # Errors
+    ///
+    /// If it is not TOML or has a key that recipes have not.
+    pub fn file(mut self, text: &str, origin: &str) -> Result<Self, TrainError> {
+        let mut table = parse(text, origin)?;
+        if let Some(Value::Table(spec)) = table.remove("spec") {
+            table = spec;
+        }
+        self.merge(table, origin)?;
+        Ok(self)
+    }
+
+    /// Changes one value: `key=value`, dots between levels, the value as in TOML
+    /// (quotes around plain words may be left out). Elements of a list of
+    /// operations go by their name: `policy.ops.blur.p=0.5`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such key.
+    pub fn set(mut self, assignment: &str) -> Result<Self, TrainError> {
+        let origin = format!("--set {assignment}");
+        let Some((key, value)) = assignment.split_once('=') else {
+            return Err(TrainError::Value { origin, why: "expected KEY=VALUE".into() });
+        };
+        let (key, value) = (key.trim(), value.trim());
+        let parsed = parse(&format!("value = {value}"), &origin)
+            .ok()
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(|| Value::String(value.to_owned()));
+        let segments: Vec<&str> = key.split('.').collect();
+        let mut place = Place::Table(&mut self.table);
+        for (i, segment) in segments.iter().enumerate() {
+            let known = place.keys();
+            // `length` and `warmup` have one key of two.
+            let optional = i > 0 && is_length(segments[i - 1]);
+            if !optional && !known.iter().any(|k| k == segment) {
+                return Err(unknown(&origin, &segments, i, &known));
+            }
+            if i + 1 == segments.len() {
+                place.put(segment, parsed);
+                break;
+            }
+            place = match place.enter(segment) {
+                Some(inner) => inner,
+                None => return Err(unknown(&origin, &segments, i + 1, &[])),
+            };
+        }
+        Ok(self)
+    }
+
+    /// The recipe.
+    ///
+    /// # Errors
+    ///
+    /// If a value has the wrong type or a key is missing.
+    pub fn build(self) -> Result<RunSpec, TrainError> {
+        Value::Table(self.table)
+            .try_into()
+            .map_err(|e: toml::de::Error| TrainError::Value { origin: "recipe".into(), why: e.message().into() })
+    }
+
+    fn merge(&mut self, table: Table, origin: &str) -> Result<(), TrainError> {
+        merge(&mut self.table, expand_policy(table, origin)?, origin, &mut Vec::new())
+    }
+}
+
+fn parse(text: &str, origin: &str) -> Result<Table, TrainError> {
+    text.parse().map_err(|e: toml::de::Error| TrainError::Value { origin: origin.into(), why: e.to_string() })
+}
+
+fn is_length(key: &str) -> bool {
+    matches!(key, "length" | "warmup")
+}
+
+/// `policy.base = "byol"` stands for the values of that policy.
+fn expand_policy(mut table: Table, origin: &str) -> Result<Table, TrainError> {
+    if let Some(Value::Table(policy)) = table.get_mut("policy")
+        && let Some(base) = policy.remove("base")
+    {
+        let name = base.as_str().unwrap_or_default();
+        let text = TwoViewPolicy::preset_toml(name).ok_or_else(|| TrainError::Value {
+            origin: origin.into(),
+            why: format!(
+                "no policy is called `{name}`; there are: {}",
+                TwoViewPolicy::presets().collect::<Vec<_>>().join(", ")
+            ),
+        })?;
+        let mut whole = parse(text, origin)?;
+        merge(&mut whole, std::mem::take(policy), origin, &mut vec!["policy".into()])?;
+        *policy = whole;
+    }
+    Ok(table)
+}
+
+fn merge(base: &mut Table, change: Table, origin: &str, path: &mut Vec<String>) -> Result<(), TrainError> {
+    for (key, value) in change {
+        path.push(key.clone());
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(value)) if !is_length(&key) => {
+                merge(inner, value, origin, path)?;
+            }
+            (Some(slot), value) => *slot = value,
+            (None, _) => {
+                let known: Vec<String> = base.keys().cloned().collect();
+                let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+                return Err(unknown(origin, &segments, segments.len() - 1, &known));
+            }
+        }
+        path.pop();
+    }
+    Ok(())
+}
+
+fn unknown(origin: &str, segments: &[&str], at: usize, known: &[String]) -> TrainError {
+    let prefix = segments[..at].iter().map(|s| format!("{s}.")).collect::<String>();
+    TrainError::UnknownKey {
+        origin: origin.into(),
+        key: segments[..=at].join("."),
+        nearest: nearest(segments[at], known.iter().map(String::as_str)).map(|n| prefix + &n),
+    }
+}
+
+/// The known name that is most like `name`.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    known
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(similarity, _)| *similarity > 0.6)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+/// Where in a recipe an assignment has got to.
+enum Place<'a> {
+    Table(&'a mut Table),
+    /// A list of operations, addressed by their `op`.
+    Ops(&'a mut Vec<Value>),
+}
+
+impl<'a> Place<'a> {
+    fn keys(&self) -> Vec<String> {
+        match self {
+            Place::Table(table) => table.keys().cloned().collect(),
+            Place::Ops(ops) => ops.iter().filter_map(op_name).map(str::to_owned).collect(),
+        }
+    }
+
+    fn enter(self, key: &str) -> Option<Place<'a>> {
+        let value = match self {
+            Place::Table(table) => table.get_mut(key)?,
+            Place::Ops(ops) => ops.iter_mut().find(|op| op_name(op) == Some(key))?,
+        };
+        match value {
+            Value::Table(table) => Some(Place::Table(table)),
+            Value::Array(ops) if ops.iter().any(|op| op_name(op).is_some()) => Some(Place::Ops(ops)),
+            _ => None,
+        }
+    }
+
+    fn put(self, key: &str, value: Value) {
+        match self {
+            Place::Table(table) => {
+                if matches!(key, "epochs" | "steps") {
+                    table.clear(); // one of the two
+                }
+                table.insert(key.to_owned(), value);
+            }
+            Place::Ops(ops) => {
+                if let Some(slot) = ops.iter_mut().find(|op| op_name(op) == Some(key)) {
+                    *slot = value;
+                }
+            }
+        }
+    }
+}
+
+fn op_name(value: &Value) -> Option<&str> {
+    value.as_table()?.get("op")?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_a_recipe() {
+        for name in SpecBuilder::presets() {
+            let spec = SpecBuilder::preset(name).unwrap().build().unwrap();
+            assert_eq!(spec.preset, name);
+            assert!(!spec.encoder.zero_gamma, "{name}: the paper's numbers are from gamma = 1");
+        }
+    }
+
+    #[test]
+    fn the_paper_presets_have_the_papers_values() {
+        let spec = SpecBuilder::preset("paper-1000").unwrap().build().unwrap();
+        assert_eq!((spec.batch, spec.base_lr, spec.tau_base), (4096, 0.2, 0.996));
+        assert_eq!(spec.length, Length::Epochs(1000.0));
+        assert_eq!(spec.warmup, Length::Epochs(10.0));
+        assert_eq!(spec.optimizer.weight_decay, 1.5e-6);
+        assert_eq!((spec.optimizer.momentum, spec.optimizer.trust), (0.9, 1e-3));
+        assert_eq!((spec.projector.hidden, spec.projector.output), (4096, 256));
+        assert_eq!((spec.encoder.depth, spec.encoder.width), (50, 64));
+        let spec = SpecBuilder::preset("paper-300").unwrap().build().unwrap();
+        assert_eq!((spec.base_lr, spec.tau_base, spec.optimizer.weight_decay), (0.3, 0.99, 1e-6));
+        assert_eq!(spec.length, Length::Epochs(300.0));
+    }
+
+    #[test]
+    fn a_value_is_set_at_any_depth() {
+        let builder = SpecBuilder::preset("paper-1000").unwrap();
+        let spec = builder
+            .set("policy.ops.blur.p=0.25")
+            .and_then(|b| b.set("policy.crop.area=[0.2, 1.0]"))
+            .and_then(|b| b.set("encoder.stem=small"))
+            .and_then(|b| b.set("length.steps=12"))
+            .and_then(|b| b.set("optimizer.kind = sgd"))
+            .and_then(SpecBuilder::build)
+            .unwrap();
+        assert!(spec.policy.ops.iter().any(|op| matches!(op, byol_augment::Op::Blur { p, .. } if *p == 0.25)));
+        assert_eq!(spec.policy.crop.area, [0.2, 1.0]);
+        assert_eq!(spec.encoder.stem, Stem::Small);
+        assert_eq!(spec.length, Length::Steps(12));
+        assert_eq!(spec.optimizer.kind, OptimizerKind::Sgd);
+    }
+
+    #[test]
+    fn a_misspelt_key_names_the_nearest() {
+        let preset = || SpecBuilder::preset("quick").unwrap();
+        for (assignment, nearest) in [
+            ("bas_lr=1", "base_lr"),
+            ("encoder.widht=3", "encoder.width"),
+            ("policy.ops.solarise.p=0", "policy.ops.solarize"),
+            ("policy.crop.aera=[0.1,1]", "policy.crop.area"),
+        ] {
+            let error = preset().set(assignment).unwrap_err().to_string();
+            assert!(error.contains(&format!("did you mean `{nearest}`?")), "{error}");
+        }
+        let error = preset().file("[optimizer]\nmomentun = 0.9", "a.toml").unwrap_err().to_string();
+        assert!(error.contains("a.toml") && error.contains("`optimizer.momentum`"), "{error}");
+        let error = SpecBuilder::preset("quik").unwrap_err().to_string();
+        assert!(error.contains("did you mean `quick`?"), "{error}");
+        assert!(preset().set("seed").is_err());
+        assert!(preset().set("seed.x=3").is_err());
+        assert!(preset().set("batch=-4").unwrap().build().is_err());
+    }
+}

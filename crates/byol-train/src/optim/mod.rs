@@ -1,0 +1,101 @@
+//! LARS and SGD over the parameters of a module, by role.
+
+mod lars;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::container::TensorContainer;
+use burn::tensor::{Gradients, Tensor};
+use byol_model::{Role, role};
+
+use crate::{OptimizerKind, OptimizerSpec};
+
+/// An optimiser with its momentum buffers, one a parameter, kept by path.
+///
+/// One step, for a weight w with gradient g (DeepMind's `utils/optimizers.py`):
+///
+/// ```text
+/// d = g + weight_decay · w
+/// r = trust · ‖w‖ / ‖d‖        (LARS; 1 where a norm is 0, and for SGD)
+/// m = momentum · m + r · d
+/// w = w − lr · m               (Nesterov: w − lr · (d + momentum · m))
+/// ```
+///
+/// Biases and parameters of normalisations have neither decay nor ratio.
+#[derive(Debug)]
+pub struct Optimizer {
+    spec: OptimizerSpec,
+    momenta: TensorContainer<String>,
+}
+
+impl Optimizer {
+    /// Momentum buffers start at 0.
+    pub fn new(spec: OptimizerSpec) -> Self {
+        Self { spec, momenta: TensorContainer::new() }
+    }
+
+    /// One step over every parameter of `module` that has a gradient.
+    pub fn step<M: Module>(&mut self, module: M, gradients: &mut Gradients, lr: f64) -> M {
+        module.map(&mut Step { optimizer: self, gradients, lr, path: Vec::new(), containers: Vec::new() })
+    }
+
+    fn update<const D: usize>(
+        &mut self,
+        path: String,
+        role: Role,
+        w: Tensor<D>,
+        g: Tensor<D>,
+        lr: f64,
+    ) -> Tensor<D> {
+        let OptimizerSpec { kind, momentum, nesterov, weight_decay, trust } = self.spec;
+        let mut d = g;
+        if role == Role::Weight {
+            if weight_decay != 0.0 {
+                d = d + w.clone().mul_scalar(weight_decay);
+            }
+            if kind == OptimizerKind::Lars {
+                d = lars::adapt(&w, d, trust);
+            }
+        }
+        let m = match self.momenta.remove::<Tensor<D>>(&path) {
+            Some(m) => m.mul_scalar(momentum) + d.clone(),
+            None => d.clone(),
+        };
+        let direction = if nesterov { d + m.clone().mul_scalar(momentum) } else { m.clone() };
+        self.momenta.register(path, m);
+        w - direction.mul_scalar(lr)
+    }
+}
+
+struct Step<'a> {
+    optimizer: &'a mut Optimizer,
+    gradients: &'a mut Gradients,
+    lr: f64,
+    path: Vec<String>,
+    containers: Vec<String>,
+}
+
+impl ModuleMapper for Step<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.push(name.to_owned());
+        self.containers.push(container.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+        self.containers.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.last().map_or("", String::as_str);
+        let role = role(name, self.containers.last().map_or("", String::as_str));
+        if role == Role::Buffer {
+            return param;
+        }
+        let (id, w, mapper) = param.consume();
+        let Some(g) = w.grad_remove(self.gradients) else {
+            return Param::from_mapped_value(id, w, mapper);
+        };
+        let w = self.optimizer.update(self.path.join("."), role, w.inner(), g, self.lr);
+        Param::from_mapped_value(id, Tensor::from_inner(w).require_grad(), mapper)
+    }
+}

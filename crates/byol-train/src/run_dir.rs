@@ -1,0 +1,99 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use byol_data::write_atomic;
+
+use crate::{RunPlan, TrainError};
+
+/// The folder of a run: `run.toml`, `metrics.jsonl`, `encoder.safetensors`.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes a new folder and writes `run.toml`. An existing folder must be empty.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be made or written, or has something in it.
+    pub fn create(path: &Path, plan: &RunPlan) -> Result<Self, TrainError> {
+        let failed = |action, why: String| TrainError::File { action, path: path.into(), why };
+        fs::create_dir_all(path).map_err(|e| failed("making the run folder", e.to_string()))?;
+        let mut entries = fs::read_dir(path).map_err(|e| failed("opening", e.to_string()))?;
+        if entries.next().is_some() {
+            let why = "it is not empty; name another folder with --out".into();
+            return Err(failed("starting a run in", why));
+        }
+        let text = toml::to_string(plan).map_err(|e| failed("describing the run in", e.to_string()))?;
+        let run = Self { path: path.into() };
+        write_atomic(&run.plan_path(), text.as_bytes())?;
+        Ok(run)
+    }
+
+    /// A run that is there.
+    ///
+    /// # Errors
+    ///
+    /// If the folder has no `run.toml`.
+    pub fn open(path: &Path) -> Result<Self, TrainError> {
+        let run = Self { path: path.into() };
+        if run.plan_path().is_file() {
+            return Ok(run);
+        }
+        let why = "there is no run.toml in it".into();
+        Err(TrainError::File { action: "opening the run", path: path.into(), why })
+    }
+
+    /// The run under `root` that was started last among those that are finished.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn latest(root: &Path) -> Result<Self, TrainError> {
+        let entries = fs::read_dir(root).into_iter().flatten().flatten();
+        let finished = entries.map(|entry| Self { path: entry.path() }).filter_map(|run| {
+            let written = fs::metadata(run.encoder_path()).and_then(|m| m.modified()).ok()?;
+            run.plan_path().is_file().then_some((written, run))
+        });
+        finished.max_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.path.cmp(&b.1.path))).map(|(_, run)| run).ok_or_else(
+            || TrainError::File {
+                action: "looking for a finished run in",
+                path: root.into(),
+                why: "there is none; train one with `pretrain`, or name one with --run".into(),
+            },
+        )
+    }
+
+    /// The plan that was written.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read or was edited into something else.
+    pub fn plan(&self) -> Result<RunPlan, TrainError> {
+        let path = self.plan_path();
+        let failed = |why: String| TrainError::File { action: "reading", path: path.clone(), why };
+        let text = fs::read_to_string(&path).map_err(|e| failed(e.to_string()))?;
+        toml::from_str(&text).map_err(|e| failed(e.to_string()))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `run.toml`.
+    pub fn plan_path(&self) -> PathBuf {
+        self.path.join("run.toml")
+    }
+
+    /// `metrics.jsonl`.
+    pub fn metrics_path(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// `encoder.safetensors`, there once the run is finished.
+    pub fn encoder_path(&self) -> PathBuf {
+        self.path.join("encoder.safetensors")
+    }
+}

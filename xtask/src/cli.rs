@@ -1,0 +1,236 @@
+//! Flags. What they mean is in the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Bootstrap Your Own Latent: encoders from unlabelled pictures.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", version, max_term_width = 100, after_help = "\
+Examples:
+  cargo xtask pretrain
+  cargo xtask linear-eval")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Datasets(DatasetsArgs),
+    Download(DownloadArgs),
+    Preview(PreviewArgs),
+    Presets(PresetsArgs),
+    Pretrain(PretrainArgs),
+    LinearEval(EvalArgs),
+    Knn(KnnArgs),
+    Dev(DevArgs),
+}
+
+/// List the known data sets.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask datasets
+  cargo xtask datasets --json")]
+pub struct DatasetsArgs {
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Turn a known data set's original files into shards.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (Debian and Ubuntu: apt install dataset-fashion-mnist):
+  cargo xtask download fashion-mnist --from /usr/share/datasets/fashion-mnist
+  cargo xtask download fashion-mnist --from /usr/share/datasets/fashion-mnist --mini --to mini")]
+pub struct DownloadArgs {
+    /// The data set.
+    pub name: String,
+    /// A folder with the original files.
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// Where the shards go [default: datasets/NAME].
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// Only the set that ships: the first 10,000 training pictures and the test set.
+    #[arg(long)]
+    pub mini: bool,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A recipe: a preset, then a file, then single values.
+#[derive(Debug, Clone, Args)]
+pub struct RecipeArgs {
+    /// Where to start from; `presets` lists them.
+    #[arg(long, default_value = "quick")]
+    pub preset: String,
+    /// TOML with keys of the recipe, or a run.toml.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One value, for instance policy.ops.blur.p=0.5; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Of initialisation, order and views [default: the preset's].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// Draw a grid of pictures and their two views.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask preview
+  cargo xtask preview --rows 12 --seed 1 --set policy.crop.area=[0.1,0.5] --out small-crops.png")]
+pub struct PreviewArgs {
+    /// A folder of shards [default: the set that ships].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// Pictures.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub rows: u32,
+    /// The PNG file.
+    #[arg(long, value_name = "FILE", default_value = "views.png")]
+    pub out: PathBuf,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// List the recipes, or print one as TOML.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask presets
+  cargo xtask presets paper-1000")]
+pub struct PresetsArgs {
+    /// Print this one.
+    pub name: Option<String>,
+}
+
+/// Train an encoder on unlabelled pictures.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask pretrain
+  cargo xtask pretrain --epochs 1 --batch 128 --seed 1
+  cargo xtask pretrain --set length.steps=50 --set warmup.steps=5 --set optimizer.kind=lars")]
+pub struct PretrainArgs {
+    /// A folder of shards with a `train` split [default: the set that ships].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// Passes over the set [default: the preset's length].
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub epochs: Option<f64>,
+    /// Pictures in a step [default: the preset's].
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub batch: Option<usize>,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+    /// Threads that make views [default: one a core].
+    #[arg(long, value_name = "N")]
+    pub loader_threads: Option<std::num::NonZeroUsize>,
+    /// Where to compute; this build has the CPU.
+    #[arg(long, default_value = "auto", value_parser = ["auto", "cpu"])]
+    pub device: String,
+    /// The run folder [default: runs/DATE-TIME-PRESET].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Score a frozen encoder by a linear classifier on its representations.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask pretrain):
+  cargo xtask linear-eval
+  cargo xtask linear-eval --json")]
+pub struct EvalArgs {
+    /// The run [default: the last one finished under runs/].
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// A folder of labelled shards [default: what the run was trained on].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Score a frozen encoder by the nearest neighbours of its representations.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask pretrain):
+  cargo xtask knn
+  cargo xtask knn --k 200 --temperature 0.1")]
+pub struct KnnArgs {
+    #[command(flatten)]
+    pub eval: EvalArgs,
+    /// Neighbours.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub k: u32,
+    /// T in the votes' weight exp(similarity / T).
+    #[arg(long, default_value_t = 0.07)]
+    pub temperature: f64,
+}
+
+/// For those who work on this repository.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask dev tidy
+  cargo xtask dev ci")]
+pub struct DevArgs {
+    #[command(subcommand)]
+    pub command: DevCommand,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum DevCommand {
+    /// Everything that CI checks, cheapest first.
+    #[command(after_help = "Examples:\n  cargo xtask dev ci")]
+    Ci,
+    /// The house's own rules.
+    #[command(after_help = "Examples:\n  cargo xtask dev tidy")]
+    Tidy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples_that_parse() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> =
+                help.lines().filter_map(|line| line.trim().strip_prefix("cargo xtask ")).collect();
+            assert!(!examples.is_empty(), "{} shows no example", command.get_name());
+            for example in examples {
+                let words = std::iter::once("xtask").chain(example.split_whitespace());
+                Cli::try_parse_from(words).unwrap_or_else(|e| panic!("{example}: {e}"));
+            }
+            command.get_subcommands().filter(|c| c.get_name() != "help").for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

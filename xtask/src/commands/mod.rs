@@ -1,0 +1,8 @@
+//! One file a command.
+
+pub mod datasets;
+pub mod download;
+pub mod evaluate;
+pub mod presets;
+pub mod pretrain;
+pub mod preview;

@@ -1,0 +1,162 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use byol_model::{OneProcess, save_encoder};
+use byol_train::{
+    JsonLines, Observer, RunDir, RunPlan, StepReport, TrainError, TrainOptions, init_networks,
+    set_channels, train,
+};
+use serde_json::json;
+
+use crate::cli::PretrainArgs;
+use crate::compose::{RUNS, Source, recipe, set_threads};
+use crate::terminal::{Progress, date_time};
+
+/// Trains an encoder and leaves a run folder.
+pub fn run(args: &PretrainArgs) -> Result<()> {
+    set_threads(args.threads)?;
+    let mut overrides = Vec::new();
+    if let Some(epochs) = args.epochs {
+        overrides.push(format!("length.epochs={epochs:?}"));
+    }
+    if let Some(batch) = args.batch {
+        overrides.push(format!("batch={batch}"));
+    }
+    let spec = recipe(&args.recipe, &overrides)?;
+    let source = Source::from_flag(args.data.as_deref())?;
+    let set = source.open("train")?;
+    let channels = set_channels(&set)?;
+    let plan = RunPlan::new(spec, &set, &source.describe(), channels)?;
+
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => free_folder(Path::new(RUNS), &format!("{}-{}", date_time(), plan.spec.preset)),
+    };
+    let run = RunDir::create(&out, &plan)?;
+    if !args.json {
+        announce(&plan, &run);
+    }
+    let device = Device::flex();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let options = TrainOptions {
+        loader_threads: args.loader_threads.map_or(cores, std::num::NonZero::get),
+        prefetch: 4,
+    };
+    let mut metrics = JsonLines::create(&run.metrics_path())?;
+    let mut bar = Bar { progress: Progress::steps(plan.total_steps), last: None };
+    let start = Instant::now();
+    let networks = init_networks(&plan, &device)?;
+    let trained = train(
+        &plan,
+        networks,
+        Arc::new(set),
+        options,
+        &OneProcess,
+        &device,
+        &mut [&mut metrics, &mut bar],
+    )?;
+    save_encoder(&trained.online.encoder, &metadata(&plan)?, &run.encoder_path())?;
+
+    let seconds = start.elapsed().as_secs_f64();
+    let last = bar.last;
+    if args.json {
+        let result = json!({
+            "run": run.path(),
+            "encoder": run.encoder_path(),
+            "steps": plan.total_steps,
+            "seconds": seconds,
+            "images_per_second": (plan.total_steps * plan.spec.batch as u64) as f64 / seconds,
+            "last": last,
+        });
+        println!("{result}");
+    } else {
+        let loss = last.map_or(f64::NAN, |report| report.loss);
+        let z_std = last.map_or(f64::NAN, |report| report.z_std);
+        println!(
+            "trained {} steps in {seconds:.0} s; loss {loss:.3}, z std {z_std:.2} (1 is healthy, 0 collapsed)",
+            plan.total_steps
+        );
+        println!("encoder: {}", run.encoder_path().display());
+        println!("how good is it: cargo xtask linear-eval --run {}", run.path().display());
+    }
+    Ok(())
+}
+
+fn announce(plan: &RunPlan, run: &RunDir) {
+    let spec = &plan.spec;
+    eprintln!(
+        "{}: {} pictures ({} channel{}) of {}",
+        plan.data.split,
+        plan.data.samples,
+        plan.data.channels,
+        if plan.data.channels == 1 { "" } else { "s" },
+        plan.data.path
+    );
+    eprintln!(
+        "preset {}, seed {}: ResNet-{} of width {}, {} steps of {} pictures ({:.1} epochs), on the CPU",
+        spec.preset,
+        spec.seed,
+        spec.encoder.depth,
+        spec.encoder.width,
+        plan.total_steps,
+        spec.batch,
+        plan.total_steps as f64 / plan.steps_per_epoch as f64,
+    );
+    eprintln!("batch normalisation sees all {} pictures of a step (one device)", spec.batch);
+    for omission in &plan.omitted {
+        eprintln!("{omission}");
+    }
+    eprintln!("run: {}", run.path().display());
+}
+
+/// What is needed to use the weights without the run.
+fn metadata(plan: &RunPlan) -> Result<BTreeMap<String, String>> {
+    let policy = plan.policy()?;
+    Ok(BTreeMap::from([
+        ("encoder".into(), serde_json::to_string(&plan.encoder())?),
+        ("eval_transform".into(), serde_json::to_string(&policy.eval)?),
+        ("preset".into(), plan.spec.preset.clone()),
+        ("seed".into(), plan.spec.seed.to_string()),
+        ("data_fingerprint".into(), plan.data.fingerprint.clone()),
+        ("version".into(), plan.version.clone()),
+    ]))
+}
+
+/// `name`, or `name-2` and so on if it is taken.
+fn free_folder(root: &Path, name: &str) -> PathBuf {
+    let numbered = (2..).map(|i| root.join(format!("{name}-{i}")));
+    std::iter::once(root.join(name)).chain(numbered).find(|path| !path.exists()).unwrap_or_else(|| root.join(name))
+}
+
+/// The bar on a terminal; elsewhere it only remembers.
+struct Bar {
+    progress: Progress,
+    last: Option<StepReport>,
+}
+
+impl Observer for Bar {
+    fn step(&mut self, report: &StepReport) -> Result<(), TrainError> {
+        self.last = Some(*report);
+        self.progress.advance(1);
+        if self.progress.is_visible() {
+            self.progress.describe(format!(
+                "epoch {:.1}  {:.0} img/s  loss {:.3}  waiting {:.0}%  z std {:.2}",
+                report.epoch,
+                report.images_per_second,
+                report.loss,
+                100.0 * report.data_wait,
+                report.z_std,
+            ));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), TrainError> {
+        self.progress.finish();
+        Ok(())
+    }
+}

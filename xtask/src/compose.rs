@@ -1,0 +1,132 @@
+//! Where the crates meet: a data set by name, a recipe by flags, a run by folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use byol_data::{ImageDataset, Shard, split_names};
+use byol_model::{ResNet, encoder_metadata, load_encoder};
+use byol_train::{RunDir, RunPlan, RunSpec, SpecBuilder};
+
+use crate::cli::RecipeArgs;
+
+/// What `data.path` says of the set that is built in.
+const SHIPPED: &str = "builtin:fashion-mnist-mini";
+
+const SHIPPED_SHARDS: [(&str, &str, &[u8]); 2] = [
+    (
+        "train",
+        "train-00000-of-00001.parquet",
+        include_bytes!("../../datasets/fashion-mnist-mini/data/train-00000-of-00001.parquet"),
+    ),
+    (
+        "test",
+        "test-00000-of-00001.parquet",
+        include_bytes!("../../datasets/fashion-mnist-mini/data/test-00000-of-00001.parquet"),
+    ),
+];
+
+/// A folder of shards, or the set that ships inside the program.
+#[derive(Debug, Clone)]
+pub enum Source {
+    Shipped,
+    Folder(PathBuf),
+}
+
+impl Source {
+    /// What `--data` says; without it, the set that ships.
+    pub fn from_flag(data: Option<&Path>) -> Result<Self> {
+        let Some(path) = data else { return Ok(Self::Shipped) };
+        let path = std::path::absolute(path).with_context(|| format!("{}", path.display()))?;
+        Ok(Self::Folder(path))
+    }
+
+    /// What a plan remembers.
+    pub fn from_plan(plan: &RunPlan) -> Self {
+        match plan.data.path.as_str() {
+            SHIPPED => Self::Shipped,
+            path => Self::Folder(path.into()),
+        }
+    }
+
+    /// For the plan and for messages.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Shipped => SHIPPED.into(),
+            Self::Folder(path) => path.display().to_string(),
+        }
+    }
+
+    /// One split.
+    pub fn open(&self, split: &str) -> Result<ImageDataset> {
+        match self {
+            Self::Folder(path) => Ok(ImageDataset::open(path, split)?),
+            Self::Shipped => {
+                let shards = SHIPPED_SHARDS
+                    .iter()
+                    .filter(|(name, ..)| *name == split)
+                    .map(|(_, name, bytes)| Shard { name: (*name).into(), bytes: (*bytes).into() })
+                    .collect();
+                Ok(ImageDataset::from_shards(split, shards)?)
+            }
+        }
+    }
+
+    /// The split to score on: `test`, or else `validation`, `valid` or `val`.
+    pub fn open_test(&self) -> Result<ImageDataset> {
+        let Self::Folder(path) = self else { return self.open("test") };
+        let names = split_names(path)?;
+        let wanted = ["test", "validation", "valid", "val"];
+        let split = wanted.into_iter().find(|w| names.iter().any(|n| n == w)).unwrap_or("test");
+        self.open(split)
+    }
+}
+
+/// The recipe that the flags describe.
+pub fn recipe(args: &RecipeArgs, overrides: &[String]) -> Result<RunSpec> {
+    let mut builder = SpecBuilder::preset(&args.preset)?;
+    if let Some(path) = &args.config {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("reading {} (--config)", path.display()))?;
+        builder = builder.file(&text, &path.display().to_string())?;
+    }
+    for assignment in args.set.iter().chain(overrides) {
+        builder = builder.set(assignment)?;
+    }
+    if let Some(seed) = args.seed {
+        builder = builder.set(&format!("seed={seed}"))?;
+    }
+    Ok(builder.build()?)
+}
+
+/// The run that is named, or the last one finished under `runs`.
+pub fn run_dir(named: Option<&Path>) -> Result<RunDir> {
+    match named {
+        Some(path) => Ok(RunDir::open(path)?),
+        None => Ok(RunDir::latest(Path::new(RUNS))?),
+    }
+}
+
+/// The folder of runs.
+pub const RUNS: &str = "runs";
+
+/// The trained encoder of a run.
+pub fn trained_encoder(run: &RunDir, plan: &RunPlan, device: &Device) -> Result<ResNet> {
+    let path = run.encoder_path();
+    let bytes = fs::read(&path).with_context(|| {
+        format!("reading {} (is the run finished?)", path.display())
+    })?;
+    let inside = || path.display().to_string();
+    encoder_metadata(&bytes).with_context(inside)?;
+    load_encoder(plan.encoder().init(device)?, &bytes).with_context(inside)
+}
+
+/// Sets how many threads compute. Once, before anything does.
+pub fn set_threads(threads: Option<std::num::NonZeroUsize>) -> Result<()> {
+    let Some(n) = threads else { return Ok(()) };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(n.get())
+        .build_global()
+        .with_context(|| format!("starting {n} threads"))
+}

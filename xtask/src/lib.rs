@@ -1,0 +1,38 @@
+//! BYOL from the command line: data, training, evaluation. One file a command;
+//! `compose` is the only place that names all the crates.
+
+mod cli;
+mod commands;
+mod compose;
+mod dev;
+mod exit;
+mod fashion;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Datasets(args) => commands::datasets::run(&args),
+        Command::Download(args) => commands::download::run(&args),
+        Command::Preview(args) => commands::preview::run(&args),
+        Command::Presets(args) => commands::presets::run(&args),
+        Command::Pretrain(args) => commands::pretrain::run(&args),
+        Command::LinearEval(args) => commands::evaluate::linear_eval(&args),
+        Command::Knn(args) => commands::evaluate::knn(&args),
+        Command::Dev(args) => dev::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            exit::code(&error)
+        }
+    }
+}

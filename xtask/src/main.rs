@@ -1,0 +1,5 @@
+//! `cargo xtask COMMAND`.
+
+fn main() -> std::process::ExitCode {
+    xtask::run()
+}
