@@ -6,10 +6,15 @@ use clap::{Args, Parser, Subcommand};
 
 /// Bootstrap Your Own Latent: encoders from unlabelled pictures.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "cargo xtask",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Examples:
   cargo xtask pretrain
-  cargo xtask linear-eval")]
+  cargo xtask linear-eval"
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -87,8 +87,8 @@ impl Source {
 pub fn recipe(args: &RecipeArgs, overrides: &[String]) -> Result<RunSpec> {
     let mut builder = SpecBuilder::preset(&args.preset)?;
     if let Some(path) = &args.config {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("reading {} (--config)", path.display()))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("reading {} (--config)", path.display()))?;
         builder = builder.file(&text, &path.display().to_string())?;
     }
     for assignment in args.set.iter().chain(overrides) {
@@ -114,9 +114,8 @@ pub const RUNS: &str = "runs";
 /// The trained encoder of a run.
 pub fn trained_encoder(run: &RunDir, plan: &RunPlan, device: &Device) -> Result<ResNet> {
     let path = run.encoder_path();
-    let bytes = fs::read(&path).with_context(|| {
-        format!("reading {} (is the run finished?)", path.display())
-    })?;
+    let bytes =
+        fs::read(&path).with_context(|| format!("reading {} (is the run finished?)", path.display()))?;
     let inside = || path.display().to_string();
     encoder_metadata(&bytes).with_context(inside)?;
     load_encoder(plan.encoder().init(device)?, &bytes).with_context(inside)

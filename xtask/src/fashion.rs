@@ -77,12 +77,7 @@ pub fn convert(from: &Path, to: &Path, mini: bool) -> Result<Vec<(PathBuf, usize
 
 const HINT: &str = "--from names the folder of the four IDX .gz files";
 
-fn source<'a>(
-    manifest: &'a Manifest,
-    from: &Path,
-    split: &str,
-    kind: &str,
-) -> Result<(PathBuf, &'a str)> {
+fn source<'a>(manifest: &'a Manifest, from: &Path, split: &str, kind: &str) -> Result<(PathBuf, &'a str)> {
     let file = manifest
         .files
         .iter()

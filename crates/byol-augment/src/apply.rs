@@ -47,15 +47,15 @@ impl ViewPolicy {
                     for step in steps {
                         match *step {
                             JitterOp::Brightness(delta) => color::brightness(view, delta),
-                            JitterOp::Contrast(factor) => color::contrast(view, size, factor),
-                            JitterOp::Saturation(factor) => color::saturation(view, size, factor),
-                            JitterOp::Hue(delta) => color::hue(view, size, delta),
+                            JitterOp::Contrast(factor) => color::contrast(view, size * size, factor),
+                            JitterOp::Saturation(factor) => color::saturation(view, size * size, factor),
+                            JitterOp::Hue(delta) => color::hue(view, size * size, delta),
                         }
                     }
                 }
-                OpParams::Grayscale => color::grayscale(view, size),
+                OpParams::Grayscale => color::grayscale(view, size * size),
                 OpParams::Blur { sigma, radius, border } => {
-                    blur::gaussian(view, size, *radius, *sigma, *border, workspace);
+                    blur::gaussian_planes(view, [size, size], *radius, *sigma, *border, workspace);
                 }
                 OpParams::Solarize { threshold } => solarize::solarize(view, *threshold),
             }

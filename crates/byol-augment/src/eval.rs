@@ -40,12 +40,8 @@ impl EvalTransform {
         }
         let short = shape.width.min(shape.height);
         let side = ((self.crop * short as f64).round() as usize).clamp(1, short);
-        let crop = CropBox {
-            x: (shape.width - side) / 2,
-            y: (shape.height - side) / 2,
-            width: side,
-            height: side,
-        };
+        let crop =
+            CropBox { x: (shape.width - side) / 2, y: (shape.height - side) / 2, width: side, height: side };
         crop_resize(pixels, crop, self.resample, self.size, workspace, out);
         normalize(out, self.size, &self.normalize);
         Ok(())

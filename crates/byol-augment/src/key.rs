@@ -41,9 +41,7 @@ pub(crate) mod place {
 impl ViewKey {
     pub(crate) fn draws(&self) -> Draws {
         let mut seed = [0u8; 32];
-        for (slot, word) in
-            seed.chunks_exact_mut(8).zip([self.seed, self.epoch, self.sample, self.view])
-        {
+        for (slot, word) in seed.chunks_exact_mut(8).zip([self.seed, self.epoch, self.sample, self.view]) {
             slot.copy_from_slice(&word.to_le_bytes());
         }
         let mut generator = ChaCha8Rng::from_seed(seed);

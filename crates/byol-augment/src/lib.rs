@@ -37,6 +37,10 @@ mod ops;
 mod params;
 mod pixels;
 mod policy;
+#[cfg(all(test, feature = "presets"))]
+mod policy_tests;
+#[cfg(feature = "presets")]
+mod presets;
 
 pub use apply::Workspace;
 pub use error::AugmentError;
@@ -45,6 +49,6 @@ pub use key::ViewKey;
 pub use params::{CropBox, JitterOp, OpParams, ViewParams};
 pub use pixels::{PixelShape, Pixels};
 pub use policy::{
-    Border, CropPolicy, Filter, Normalize, Omission, Op, OpKind, Resample, ResolvedPolicy,
-    TwoViewPolicy, ViewPolicy,
+    Border, CropPolicy, Filter, Normalize, Omission, Op, OpKind, Resample, ResolvedPolicy, TwoViewPolicy,
+    ViewPolicy,
 };

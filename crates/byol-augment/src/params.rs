@@ -100,8 +100,7 @@ impl ViewPolicy {
                     }
                     if draws.happens(place::COLOR_JITTER, p) {
                         let around = |i: usize, centre: f64, range: f64| {
-                            draws.uniform(place::COLOR_JITTER + i, [centre - range, centre + range])
-                                as f32
+                            draws.uniform(place::COLOR_JITTER + i, [centre - range, centre + range]) as f32
                         };
                         let all = [
                             JitterOp::Brightness(around(1, 0.0, brightness)),

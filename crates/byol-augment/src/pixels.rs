@@ -33,24 +33,13 @@ impl<'a> Pixels<'a> {
     ///
     /// If a side or the number of channels is 0, or `data` does not hold exactly
     /// `width * height * channels` bytes.
-    pub fn new(
-        data: &'a [u8],
-        width: usize,
-        height: usize,
-        channels: usize,
-    ) -> Result<Self, AugmentError> {
+    pub fn new(data: &'a [u8], width: usize, height: usize, channels: usize) -> Result<Self, AugmentError> {
         if width == 0 || height == 0 || channels == 0 {
             return Err(AugmentError::EmptyPicture { width, height, channels });
         }
         let expected = width.saturating_mul(height).saturating_mul(channels);
         if data.len() != expected {
-            return Err(AugmentError::PixelCount {
-                width,
-                height,
-                channels,
-                expected,
-                got: data.len(),
-            });
+            return Err(AugmentError::PixelCount { width, height, channels, expected, got: data.len() });
         }
         Ok(Self { data, shape: PixelShape { width, height, channels } })
     }

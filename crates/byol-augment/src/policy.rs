@@ -359,9 +359,7 @@ impl TwoViewPolicy {
                 }
             }
         }
-        if let Some(op) =
-            self.prime.iter().find(|d| !self.ops.iter().any(|op| op.kind() == d.kind()))
-        {
+        if let Some(op) = self.prime.iter().find(|d| !self.ops.iter().any(|op| op.kind() == d.kind())) {
             return bad(
                 "prime",
                 op.kind().name().into(),
@@ -390,107 +388,5 @@ fn for_channels(op: Op, channels: usize, omitted: &mut Vec<Omission>) -> Option<
             None
         }
         other => Some(other),
-    }
-}
-
-#[cfg(feature = "presets")]
-mod presets {
-    use super::*;
-
-    const PRESETS: [(&str, &str); 2] = [
-        ("byol", include_str!("../policies/byol.toml")),
-        ("small", include_str!("../policies/small.toml")),
-    ];
-
-    impl TwoViewPolicy {
-        /// Names of the policies that ship.
-        pub fn presets() -> impl Iterator<Item = &'static str> {
-            PRESETS.iter().map(|(name, _)| *name)
-        }
-
-        /// The TOML of a policy that ships, with its sources in comments.
-        pub fn preset_toml(name: &str) -> Option<&'static str> {
-            PRESETS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
-        }
-
-        /// A policy that ships.
-        ///
-        /// # Errors
-        ///
-        /// If there is none of that name.
-        pub fn preset(name: &str) -> Result<Self, AugmentError> {
-            let text = Self::preset_toml(name).ok_or_else(|| AugmentError::UnknownPolicy {
-                name: name.into(),
-                known: Self::presets().collect::<Vec<_>>().join(", "),
-            })?;
-            Self::from_toml(text)
-        }
-
-        /// Reads a policy from TOML; unknown keys are refused.
-        ///
-        /// # Errors
-        ///
-        /// If the text is not TOML or does not describe a policy.
-        pub fn from_toml(text: &str) -> Result<Self, AugmentError> {
-            toml::from_str(text).map_err(|e| AugmentError::Toml(e.to_string()))
-        }
-    }
-}
-
-#[cfg(all(test, feature = "presets"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn byol_is_table_6() {
-        let policy = TwoViewPolicy::preset("byol").unwrap();
-        assert_eq!(policy.crop.area, [0.08, 1.0]);
-        let resolved = policy.resolve(3).unwrap();
-        assert!(resolved.omitted.is_empty());
-        let p = |ops: &[Op]| {
-            ops.iter()
-                .map(|op| match *op {
-                    Op::HorizontalFlip { p }
-                    | Op::Grayscale { p }
-                    | Op::ColorJitter { p, .. }
-                    | Op::Blur { p, .. }
-                    | Op::Solarize { p, .. } => p,
-                })
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(p(&resolved.view.ops), [0.5, 0.8, 0.2, 1.0, 0.0]);
-        assert_eq!(p(&resolved.view_prime.ops), [0.5, 0.8, 0.2, 0.1, 0.2]);
-    }
-
-    #[test]
-    fn grey_pictures_lose_colour_operations_by_rule() {
-        let mut policy = TwoViewPolicy::preset("byol").unwrap();
-        policy.normalize = Normalize { mean: vec![0.5], std: vec![0.25] };
-        let resolved = policy.resolve(1).unwrap();
-        assert_eq!(resolved.omitted.len(), 2);
-        assert!(!resolved.view.ops.iter().any(|op| op.kind() == OpKind::Grayscale));
-        for ops in [&resolved.view.ops, &resolved.view_prime.ops] {
-            assert!(ops.iter().any(|op| matches!(
-                op,
-                Op::ColorJitter { saturation, hue, brightness, .. }
-                    if *saturation == 0.0 && *hue == 0.0 && *brightness > 0.0
-            )));
-        }
-    }
-
-    #[test]
-    fn unknown_keys_and_bad_values_are_refused() {
-        let text = TwoViewPolicy::preset_toml("byol").unwrap();
-        let err = TwoViewPolicy::from_toml(&format!("sizes = 3\n{text}")).unwrap_err();
-        assert!(err.to_string().contains("sizes"), "{err}");
-        let mut policy = TwoViewPolicy::preset("byol").unwrap();
-        policy.ops.push(Op::Grayscale { p: 0.1 });
-        assert!(policy.resolve(3).unwrap_err().to_string().contains("at most once"));
-        let mut policy = TwoViewPolicy::preset("byol").unwrap();
-        policy.ops[0] = Op::HorizontalFlip { p: 1.5 };
-        assert!(policy.resolve(3).unwrap_err().to_string().contains("horizontal_flip.p"));
-        let mut policy = TwoViewPolicy::preset("byol").unwrap();
-        policy.normalize.mean = vec![0.1, 0.2];
-        assert!(policy.resolve(3).unwrap_err().to_string().contains("normalize.mean"));
     }
 }

@@ -169,9 +169,8 @@ impl ImageDataset {
     /// An error about picture number `index`, naming shard, row and path.
     pub fn picture_error(&self, index: usize, why: impl ToString) -> DataError {
         let place = self.shards.iter().find(|(_, rows)| rows.contains(&index));
-        let (shard, row) = place.map_or((self.split.as_str(), index), |(name, rows)| {
-            (name.as_str(), index - rows.start)
-        });
+        let (shard, row) =
+            place.map_or((self.split.as_str(), index), |(name, rows)| (name.as_str(), index - rows.start));
         DataError::Picture {
             shard: shard.to_owned(),
             row,
@@ -230,8 +229,7 @@ fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 
 fn shard_paths(folder: &Path, split: &str) -> Result<Vec<PathBuf>, DataError> {
     let all = parquet_files(folder)?;
-    let paths: Vec<PathBuf> =
-        all.iter().filter(|path| split_of(path) == Some(split)).cloned().collect();
+    let paths: Vec<PathBuf> = all.iter().filter(|path| split_of(path) == Some(split)).cloned().collect();
     let none = |why: String| DataError::NoShards { path: folder.into(), split: split.into(), why };
     if paths.is_empty() {
         return Err(none(if all.is_empty() {

@@ -33,9 +33,8 @@ pub struct Decoded {
 
 fn reader(bytes: &[u8], limits: Limits) -> Result<impl ImageDecoder + '_, DataError> {
     let undecodable = |why: String| DataError::Undecodable { why };
-    let mut reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|e| undecodable(e.to_string()))?;
+    let mut reader =
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| undecodable(e.to_string()))?;
     if reader.format().is_none() {
         return Err(undecodable("not a picture in a format that is known here".into()));
     }
@@ -55,10 +54,8 @@ fn reader(bytes: &[u8], limits: Limits) -> Result<impl ImageDecoder + '_, DataEr
 pub fn probe(bytes: &[u8], limits: Limits) -> Result<(usize, usize, usize), DataError> {
     let decoder = reader(bytes, limits)?;
     let (width, height) = decoder.dimensions();
-    let grey = matches!(
-        decoder.color_type(),
-        ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16
-    );
+    let grey =
+        matches!(decoder.color_type(), ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16);
     Ok((width as usize, height as usize, if grey { 1 } else { 3 }))
 }
 
@@ -71,8 +68,8 @@ pub fn probe(bytes: &[u8], limits: Limits) -> Result<(usize, usize, usize), Data
 /// when one channel is asked for.
 pub fn decode(bytes: &[u8], channels: usize, limits: Limits) -> Result<Decoded, DataError> {
     let decoder = reader(bytes, limits)?;
-    let picture = DynamicImage::from_decoder(decoder)
-        .map_err(|e| DataError::Undecodable { why: e.to_string() })?;
+    let picture =
+        DynamicImage::from_decoder(decoder).map_err(|e| DataError::Undecodable { why: e.to_string() })?;
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let color = picture.color();
     let picture = if color.has_alpha() { over_white(picture) } else { picture };

@@ -134,10 +134,8 @@ fn fill<const V: usize>(
 ) -> Result<Batch<V>, DataError> {
     let mut data: [Vec<f32>; V] = std::array::from_fn(|_| vec![0.0; samples.len() * slot_len]);
     let mut buffers = data.each_mut().map(|buffer| buffer.chunks_exact_mut(slot_len));
-    let slots: Vec<[&mut [f32]; V]> = samples
-        .iter()
-        .map(|_| buffers.each_mut().map(|chunks| chunks.next().unwrap_or_default()))
-        .collect();
+    let slots: Vec<[&mut [f32]; V]> =
+        samples.iter().map(|_| buffers.each_mut().map(|chunks| chunks.next().unwrap_or_default())).collect();
     // The first error in the order of samples, whichever thread met it first.
     let error = slots
         .into_par_iter()

@@ -45,10 +45,8 @@ pub fn extract<E: Encoder>(
 ///
 /// If a picture cannot be decoded.
 pub fn pixels(set: &ImageDataset, transform: &EvalTransform, channels: usize) -> Result<Features, EvalError> {
-    let plain = EvalTransform {
-        normalize: Normalize { mean: vec![0.0], std: vec![1.0] },
-        ..transform.clone()
-    };
+    let plain =
+        EvalTransform { normalize: Normalize { mean: vec![0.0], std: vec![1.0] }, ..transform.clone() };
     let values = prepare(set, 0..set.len(), &plain, channels)?;
     Features::new(channels * transform.size * transform.size, values)
 }
@@ -66,9 +64,10 @@ fn prepare(
         .zip(range)
         .map_init(Workspace::default, |workspace, (slot, index)| {
             let fault = |e: &dyn std::fmt::Display| set.picture_error(index, e);
-            let picture = decode(set.sample(index).bytes, channels, Limits::STANDARD).map_err(|e| fault(&e))?;
-            let pixels = Pixels::new(&picture.data, picture.width, picture.height, channels)
-                .map_err(|e| fault(&e))?;
+            let picture =
+                decode(set.sample(index).bytes, channels, Limits::STANDARD).map_err(|e| fault(&e))?;
+            let pixels =
+                Pixels::new(&picture.data, picture.width, picture.height, channels).map_err(|e| fault(&e))?;
             transform.apply(pixels, workspace, slot).map_err(|e| fault(&e))
         })
         .collect::<Result<Vec<()>, DataError>>()?;

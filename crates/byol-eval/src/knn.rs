@@ -97,8 +97,11 @@ mod tests {
         let matrix = |key: &str| {
             let rows = golden[key].as_array().unwrap();
             let values = rows.iter().flat_map(|r| r.as_array().unwrap());
-            Features::new(rows[0].as_array().unwrap().len(), values.map(|x| x.as_f64().unwrap() as f32).collect())
-                .unwrap()
+            Features::new(
+                rows[0].as_array().unwrap().len(),
+                values.map(|x| x.as_f64().unwrap() as f32).collect(),
+            )
+            .unwrap()
         };
         let integers = |value: &Value| -> Vec<usize> {
             value.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as usize).collect()
@@ -111,7 +114,8 @@ mod tests {
                 temperature: golden["temperature"].as_f64().unwrap(),
                 n_classes: golden["classes"].as_u64().unwrap() as usize,
             };
-            let ranked = knn(&matrix("train"), &integers(&golden["labels"]), &matrix("queries"), config).unwrap();
+            let ranked =
+                knn(&matrix("train"), &integers(&golden["labels"]), &matrix("queries"), config).unwrap();
             let first: Vec<usize> = ranked.iter().map(|classes| classes[0]).collect();
             assert_eq!(first, integers(&case["predicted"]), "k = {}", config.k);
         }

@@ -137,10 +137,7 @@ impl Probe {
         }
         let parts = map_blocks(test.len(), |range| {
             let logits = with_ones(test, range) * &self.weights;
-            logits
-                .row_iter()
-                .map(|row| ranked(&row.iter().copied().collect::<Vec<_>>()))
-                .collect::<Vec<_>>()
+            logits.row_iter().map(|row| ranked(&row.iter().copied().collect::<Vec<_>>())).collect::<Vec<_>>()
         });
         Ok(parts.into_iter().flatten().collect())
     }
@@ -305,7 +302,8 @@ pub fn logistic_probe(
     for &penalty in &penalties {
         let probe = Probe::fit(&fit_rows, &fit_labels, n_classes, penalty, last.as_ref())?;
         let predicted = probe.predict(&choice_rows)?;
-        let hits = predicted.iter().zip(&choice_labels).filter(|(classes, label)| classes[0] == **label).count();
+        let hits =
+            predicted.iter().zip(&choice_labels).filter(|(classes, label)| classes[0] == **label).count();
         let top1 = hits as f64 / choice_labels.len() as f64;
         held_out_top1.push(top1);
         if best.as_ref().is_none_or(|(_, best, _)| top1 > *best) {
@@ -313,8 +311,7 @@ pub fn logistic_probe(
         }
         last = Some(probe);
     }
-    let (penalty, _, start) =
-        best.ok_or_else(|| EvalError::Disagree("no penalty to choose from".into()))?;
+    let (penalty, _, start) = best.ok_or_else(|| EvalError::Disagree("no penalty to choose from".into()))?;
     let probe = Probe::fit(&train, labels, n_classes, penalty, Some(&start))?;
     let ranked = probe.predict(&standardize.apply(test))?;
     let report = ProbeReport {
@@ -372,7 +369,8 @@ mod tests {
         let rows = labels.iter().flat_map(|&l| [l as f32 + noise(), noise(), noise()]).collect();
         let train = Features::new(3, rows).unwrap();
         let tests = [vec![0.0, 0.0, 0.0], vec![2.0, 9.0, -4.0, 1.0, 1.0, 1.0]];
-        let reports = tests.map(|t| logistic_probe(&train, &labels, &Features::new(3, t).unwrap(), 3).unwrap().1);
+        let reports =
+            tests.map(|t| logistic_probe(&train, &labels, &Features::new(3, t).unwrap(), 3).unwrap().1);
         assert_eq!(reports[0], reports[1]);
         assert!(reports[0].gradient <= TOLERANCE);
     }

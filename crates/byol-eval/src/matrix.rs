@@ -8,14 +8,8 @@ use rayon::prelude::*;
 pub(crate) const BLOCK: usize = 1024;
 
 /// Applies `f` to every block index of `n_rows` rows in parallel, results in order.
-pub(crate) fn map_blocks<T: Send>(
-    n_rows: usize,
-    f: impl Fn(std::ops::Range<usize>) -> T + Sync,
-) -> Vec<T> {
-    (0..n_rows.div_ceil(BLOCK))
-        .into_par_iter()
-        .map(|i| f(i * BLOCK..((i + 1) * BLOCK).min(n_rows)))
-        .collect()
+pub(crate) fn map_blocks<T: Send>(n_rows: usize, f: impl Fn(std::ops::Range<usize>) -> T + Sync) -> Vec<T> {
+    (0..n_rows.div_ceil(BLOCK)).into_par_iter().map(|i| f(i * BLOCK..((i + 1) * BLOCK).min(n_rows))).collect()
 }
 
 /// A block of rows and its transpose: nalgebra's fast product is the plain one.

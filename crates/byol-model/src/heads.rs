@@ -53,10 +53,7 @@ pub struct Mlp {
 impl Mlp {
     /// `[N, input]` to `[N, output]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let hidden = self
-            .hidden
-            .iter()
-            .fold(x, |x, layer| relu(layer.norm.forward(layer.linear.forward(x))));
+        let hidden = self.hidden.iter().fold(x, |x, layer| relu(layer.norm.forward(layer.linear.forward(x))));
         self.output.forward(hidden)
     }
 }

@@ -16,8 +16,8 @@
 //! property of the device, its running variance is unbiased as PyTorch's, and its
 //! state is never one update late.
 
-mod collective;
 mod collapse;
+mod collective;
 mod conv;
 mod encoder;
 mod error;

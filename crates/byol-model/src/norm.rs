@@ -71,12 +71,8 @@ impl BatchNorm {
     fn forward_batch<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         let [channels] = self.weight.dims();
         let n = (input.shape().num_elements() / channels.max(1)) as f64;
-        let batch = burn::tensor::module::batch_norm_train(
-            input,
-            self.weight.val(),
-            self.bias.val(),
-            self.epsilon,
-        );
+        let batch =
+            burn::tensor::module::batch_norm_train(input, self.weight.val(), self.bias.val(), self.epsilon);
         let unbiased = batch.variance.mul_scalar(n / (n - 1.0).max(1.0));
         self.follow(&self.running_mean, batch.mean);
         self.follow(&self.running_var, unbiased);

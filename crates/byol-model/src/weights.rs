@@ -103,10 +103,7 @@ pub fn load_named<M: Module>(
         match tensors.get(&wanted.name) {
             None => faults.push(format!("`{}` is missing", wanted.name)),
             Some((shape, values)) if *shape != wanted.shape || values.len() != wanted.values.len() => {
-                faults.push(format!(
-                    "`{}` is {shape:?}, the network has {:?}",
-                    wanted.name, wanted.shape
-                ));
+                faults.push(format!("`{}` is {shape:?}, the network has {:?}", wanted.name, wanted.shape));
             }
             Some(_) => {}
         }
@@ -155,10 +152,8 @@ pub fn encoder_bytes<E: Encoder>(
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>, ModelError> {
     let tensors = named_tensors(encoder);
-    let bytes: Vec<Vec<u8>> = tensors
-        .iter()
-        .map(|t| t.values.iter().flat_map(|x| x.to_le_bytes()).collect())
-        .collect();
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|t| t.values.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
     let unreadable = |e: safetensors::SafeTensorError| ModelError::Unreadable(e.to_string());
     let views = tensors
         .iter()
@@ -198,8 +193,7 @@ pub fn save_encoder<E: Encoder>(
 ///
 /// If `bytes` is not a safetensors file of ours.
 pub fn encoder_metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>, ModelError> {
-    let (_, header) =
-        SafeTensors::read_metadata(bytes).map_err(|e| ModelError::Unreadable(e.to_string()))?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| ModelError::Unreadable(e.to_string()))?;
     let text = header.metadata().as_ref().and_then(|m| m.get("byol"));
     let text = text.ok_or_else(|| {
         ModelError::Unreadable("no description of the encoder in the file's metadata (key `byol`)".into())
@@ -220,11 +214,8 @@ pub fn load_encoder<E: Encoder>(encoder: E, bytes: &[u8]) -> Result<E, ModelErro
         if view.dtype() != Dtype::F32 {
             return Err(ModelError::Mismatch(vec![format!("`{name}` is {:?}, expected F32", view.dtype())]));
         }
-        let values = view
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
+        let values =
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         tensors.insert(name, (view.shape().to_vec(), values));
     }
     load_named(encoder, tensors)

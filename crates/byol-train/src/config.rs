@@ -206,9 +206,10 @@ impl SpecBuilder {
     ///
     /// If a value has the wrong type or a key is missing.
     pub fn build(self) -> Result<RunSpec, TrainError> {
-        Value::Table(self.table)
-            .try_into()
-            .map_err(|e: toml::de::Error| TrainError::Value { origin: "recipe".into(), why: e.message().into() })
+        Value::Table(self.table).try_into().map_err(|e: toml::de::Error| TrainError::Value {
+            origin: "recipe".into(),
+            why: e.message().into(),
+        })
     }
 
     fn merge(&mut self, table: Table, origin: &str) -> Result<(), TrainError> {
@@ -368,7 +369,9 @@ mod tests {
             .and_then(|b| b.set("optimizer.kind = sgd"))
             .and_then(SpecBuilder::build)
             .unwrap();
-        assert!(spec.policy.ops.iter().any(|op| matches!(op, byol_augment::Op::Blur { p, .. } if *p == 0.25)));
+        assert!(
+            spec.policy.ops.iter().any(|op| matches!(op, byol_augment::Op::Blur { p, .. } if *p == 0.25))
+        );
         assert_eq!(spec.policy.crop.area, [0.2, 1.0]);
         assert_eq!(spec.encoder.stem, Stem::Small);
         assert_eq!(spec.length, Length::Steps(12));

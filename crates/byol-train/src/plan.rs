@@ -111,9 +111,8 @@ fn encoder_config(spec: &RunSpec, in_channels: usize) -> ResNetConfig {
 }
 
 fn check(spec: &RunSpec) -> Result<(), TrainError> {
-    let bad = |key, value: String, expected: &str| {
-        Err(TrainError::Spec { key, value, expected: expected.into() })
-    };
+    let bad =
+        |key, value: String, expected: &str| Err(TrainError::Spec { key, value, expected: expected.into() });
     if spec.batch < 2 {
         return bad("batch", spec.batch.to_string(), "at least 2 (batch normalisation)");
     }

@@ -56,13 +56,14 @@ impl RunDir {
             let written = fs::metadata(run.encoder_path()).and_then(|m| m.modified()).ok()?;
             run.plan_path().is_file().then_some((written, run))
         });
-        finished.max_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.path.cmp(&b.1.path))).map(|(_, run)| run).ok_or_else(
-            || TrainError::File {
+        finished
+            .max_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.path.cmp(&b.1.path)))
+            .map(|(_, run)| run)
+            .ok_or_else(|| TrainError::File {
                 action: "looking for a finished run in",
                 path: root.into(),
                 why: "there is none; train one with `pretrain`, or name one with --run".into(),
-            },
-        )
+            })
     }
 
     /// The plan that was written.

@@ -49,8 +49,7 @@ impl<E: Encoder> Byol<E> {
         let xi = target.forward(v);
         let xi_prime = target.forward(v_prime);
         // Equation 2, both directions: ‖q̄(z) − z̄′‖² + the same with v and v′ swapped.
-        let loss = regression_loss(theta.prediction, xi_prime)
-            + regression_loss(theta_prime.prediction, xi);
+        let loss = regression_loss(theta.prediction, xi_prime) + regression_loss(theta_prime.prediction, xi);
         let values = StepValues {
             loss: scalar(loss.clone()),
             z_std: scalar(embedding_std(theta.projection.detach())),

@@ -17,8 +17,8 @@ use crate::TrainError;
 pub fn set_channels(set: &ImageDataset) -> Result<usize, TrainError> {
     let mut channels = 1;
     for i in 0..set.len() {
-        let (_, _, found) = probe(set.sample(i).bytes, Limits::STANDARD)
-            .map_err(|e| set.picture_error(i, e))?;
+        let (_, _, found) =
+            probe(set.sample(i).bytes, Limits::STANDARD).map_err(|e| set.picture_error(i, e))?;
         channels = channels.max(found);
     }
     Ok(channels)
@@ -44,16 +44,17 @@ pub fn two_views(
     let fault = |e: &dyn std::fmt::Display| set.picture_error(index, e);
     let sample = set.sample(index);
     let decoded = decode(sample.bytes, channels, Limits::STANDARD).map_err(|e| fault(&e))?;
-    let pixels = Pixels::new(&decoded.data, decoded.width, decoded.height, channels)
-        .map_err(|e| fault(&e))?;
-    WORKSPACE.with_borrow_mut(|workspace| {
-        let mut make = |policy: &ViewPolicy, view: u64, out: &mut [f32]| {
-            let key = ViewKey { seed, epoch, sample: sample.id, view };
-            let params = policy.sample(key, pixels.shape())?;
-            policy.apply(&params, pixels, workspace, out)
-        };
-        make(&policy.view, 0, v)?;
-        make(&policy.view_prime, 1, v_prime)
-    })
-    .map_err(|e| fault(&e))
+    let pixels =
+        Pixels::new(&decoded.data, decoded.width, decoded.height, channels).map_err(|e| fault(&e))?;
+    WORKSPACE
+        .with_borrow_mut(|workspace| {
+            let mut make = |policy: &ViewPolicy, view: u64, out: &mut [f32]| {
+                let key = ViewKey { seed, epoch, sample: sample.id, view };
+                let params = policy.sample(key, pixels.shape())?;
+                policy.apply(&params, pixels, workspace, out)
+            };
+            make(&policy.view, 0, v)?;
+            make(&policy.view_prime, 1, v_prime)
+        })
+        .map_err(|e| fault(&e))
 }

@@ -22,7 +22,10 @@ pub fn run(args: &DatasetsArgs) -> Result<()> {
         println!("  {}", manifest.title);
         println!("  licence: {}", manifest.licence);
         println!("  origin:  {}", manifest.origin);
-        println!("  ships with the program: the first {} training pictures and the test set", manifest.mini_train);
+        println!(
+            "  ships with the program: the first {} training pictures and the test set",
+            manifest.mini_train
+        );
     }
     Ok(())
 }

@@ -70,7 +70,13 @@ fn evaluate(
         eprintln!("note: {} has changed since the run was trained on it", source.describe());
     }
     if !args.json {
-        eprintln!("run {}; {} training and {} test pictures of {}", run.path().display(), splits.train.len(), splits.test.len(), source.describe());
+        eprintln!(
+            "run {}; {} training and {} test pictures of {}",
+            run.path().display(),
+            splits.train.len(),
+            splits.test.len(),
+            source.describe()
+        );
     }
     let classify: &Protocol<'_> = &classify;
     let (encoder, details) = splits.score_encoder("encoder", &trained, &plan, &device, classify)?;

@@ -7,8 +7,8 @@ use anyhow::Result;
 use burn::tensor::Device;
 use byol_model::{OneProcess, save_encoder};
 use byol_train::{
-    JsonLines, Observer, RunDir, RunPlan, StepReport, TrainError, TrainOptions, init_networks,
-    set_channels, train,
+    JsonLines, Observer, RunDir, RunPlan, StepReport, TrainError, TrainOptions, init_networks, set_channels,
+    train,
 };
 use serde_json::json;
 
@@ -50,15 +50,8 @@ pub fn run(args: &PretrainArgs) -> Result<()> {
     let mut bar = Bar { progress: Progress::steps(plan.total_steps), last: None };
     let start = Instant::now();
     let networks = init_networks(&plan, &device)?;
-    let trained = train(
-        &plan,
-        networks,
-        Arc::new(set),
-        options,
-        &OneProcess,
-        &device,
-        &mut [&mut metrics, &mut bar],
-    )?;
+    let trained =
+        train(&plan, networks, Arc::new(set), options, &OneProcess, &device, &mut [&mut metrics, &mut bar])?;
     save_encoder(&trained.online.encoder, &metadata(&plan)?, &run.encoder_path())?;
 
     let seconds = start.elapsed().as_secs_f64();
@@ -129,7 +122,10 @@ fn metadata(plan: &RunPlan) -> Result<BTreeMap<String, String>> {
 /// `name`, or `name-2` and so on if it is taken.
 fn free_folder(root: &Path, name: &str) -> PathBuf {
     let numbered = (2..).map(|i| root.join(format!("{name}-{i}")));
-    std::iter::once(root.join(name)).chain(numbered).find(|path| !path.exists()).unwrap_or_else(|| root.join(name))
+    std::iter::once(root.join(name))
+        .chain(numbered)
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| root.join(name))
 }
 
 /// The bar on a terminal; elsewhere it only remembers.

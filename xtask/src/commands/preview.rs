@@ -25,16 +25,13 @@ pub fn run(args: &PreviewArgs) -> Result<()> {
         eprintln!("{omission}");
     }
     let rows = set.len().min(args.rows as usize);
-    let mut grid = RgbImage::from_pixel(
-        3 * (CELL + GAP) + GAP,
-        rows as u32 * (CELL + GAP) + GAP,
-        Rgb([32, 32, 32]),
-    );
+    let mut grid =
+        RgbImage::from_pixel(3 * (CELL + GAP) + GAP, rows as u32 * (CELL + GAP) + GAP, Rgb([32, 32, 32]));
     let mut workspace = Workspace::default();
     for row in 0..rows {
         let sample = set.sample(row);
-        let picture = decode(sample.bytes, channels, Limits::STANDARD)
-            .map_err(|e| set.picture_error(row, e))?;
+        let picture =
+            decode(sample.bytes, channels, Limits::STANDARD).map_err(|e| set.picture_error(row, e))?;
         let pixels = Pixels::new(&picture.data, picture.width, picture.height, channels)?;
         let mut view = |policy: &ViewPolicy, view| -> Result<RgbImage> {
             let key = ViewKey { seed: spec.seed, epoch: 0, sample: sample.id, view };

@@ -2,9 +2,9 @@ use crate::{Border, Workspace};
 
 /// Separable Gaussian of 2 · radius + 1 taps, weights exp(−d² / 2σ²) scaled to
 /// sum to 1. Values stay in [0, 1].
-pub(crate) fn gaussian(
+pub(crate) fn gaussian_planes(
     view: &mut [f32],
-    size: usize,
+    [width, height]: [usize; 2],
     radius: usize,
     sigma: f32,
     border: Border,
@@ -16,38 +16,40 @@ pub(crate) fn gaussian(
     let Workspace { kernel, plane: scratch, rows: padded, .. } = workspace;
     fill_kernel(kernel, radius, sigma);
     scratch.clear();
-    scratch.resize(size * size, 0.0);
+    scratch.resize(width * height, 0.0);
     padded.clear();
-    padded.resize(size + 2 * radius, 0.0);
-    for plane in view.chunks_exact_mut(size * size) {
-        for (row, out) in plane.chunks_exact(size).zip(scratch.chunks_exact_mut(size)) {
-            padded[radius..radius + size].copy_from_slice(row);
+    padded.resize(width + 2 * radius, 0.0);
+    for plane in view.chunks_exact_mut(width * height) {
+        for (row, out) in plane.chunks_exact(width).zip(scratch.chunks_exact_mut(width)) {
+            padded[radius..radius + width].copy_from_slice(row);
             for d in 1..=radius {
                 let (left, right) = match border {
                     Border::Zero => (0.0, 0.0),
-                    Border::Reflect => (row[reflect(-(d as isize), size)], row[reflect((size - 1 + d) as isize, size)]),
+                    Border::Reflect => {
+                        (row[reflect(-(d as isize), width)], row[reflect((width - 1 + d) as isize, width)])
+                    }
                 };
                 padded[radius - d] = left;
-                padded[radius + size - 1 + d] = right;
+                padded[radius + width - 1 + d] = right;
             }
             out.fill(0.0);
             for (tap, &weight) in kernel.iter().enumerate() {
-                for (o, x) in out.iter_mut().zip(&padded[tap..tap + size]) {
+                for (o, x) in out.iter_mut().zip(&padded[tap..tap + width]) {
                     *o += weight * x;
                 }
             }
         }
-        for (y, out) in plane.chunks_exact_mut(size).enumerate() {
+        for (y, out) in plane.chunks_exact_mut(width).enumerate() {
             out.fill(0.0);
             for (tap, &weight) in kernel.iter().enumerate() {
                 let from = y as isize + tap as isize - radius as isize;
-                let inside = (0..size as isize).contains(&from);
+                let inside = (0..height as isize).contains(&from);
                 let from = match border {
                     Border::Zero if !inside => continue,
                     Border::Zero => from as usize,
-                    Border::Reflect => reflect(from, size),
+                    Border::Reflect => reflect(from, height),
                 };
-                for (o, x) in out.iter_mut().zip(&scratch[from * size..(from + 1) * size]) {
+                for (o, x) in out.iter_mut().zip(&scratch[from * width..(from + 1) * width]) {
                     *o += weight * x;
                 }
             }

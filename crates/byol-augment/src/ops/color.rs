@@ -15,8 +15,8 @@ pub(crate) fn brightness(view: &mut [f32], delta: f32) {
 }
 
 /// (x − mean) · factor + mean, the mean of each channel by itself.
-pub(crate) fn contrast(view: &mut [f32], size: usize, factor: f32) {
-    for plane in view.chunks_exact_mut(size * size) {
+pub(crate) fn contrast(view: &mut [f32], n_pixels: usize, factor: f32) {
+    for plane in view.chunks_exact_mut(n_pixels) {
         let sum: f64 = plane.iter().map(|&x| f64::from(x)).sum();
         let mean = (sum / plane.len() as f64) as f32;
         for x in plane {
@@ -26,33 +26,33 @@ pub(crate) fn contrast(view: &mut [f32], size: usize, factor: f32) {
 }
 
 /// Luma (ITU-R BT.601) in all three channels.
-pub(crate) fn grayscale(view: &mut [f32], size: usize) {
-    for_each_rgb(view, size, |rgb| {
+pub(crate) fn grayscale(view: &mut [f32], n_pixels: usize) {
+    for_each_rgb(view, n_pixels, |rgb| {
         let luma = clip(rgb[0] * LUMA[0] + rgb[1] * LUMA[1] + rgb[2] * LUMA[2]);
         [luma; 3]
     });
 }
 
 /// HSV saturation · factor, at most 1.
-pub(crate) fn saturation(view: &mut [f32], size: usize, factor: f32) {
-    for_each_rgb(view, size, |rgb| {
+pub(crate) fn saturation(view: &mut [f32], n_pixels: usize, factor: f32) {
+    for_each_rgb(view, n_pixels, |rgb| {
         let [h, s, v] = hsv_from_rgb(rgb);
         rgb_from_hsv([h, clip(s * factor), v])
     });
 }
 
 /// HSV hue + delta, modulo 1.
-pub(crate) fn hue(view: &mut [f32], size: usize, delta: f32) {
-    for_each_rgb(view, size, |rgb| {
+pub(crate) fn hue(view: &mut [f32], n_pixels: usize, delta: f32) {
+    for_each_rgb(view, n_pixels, |rgb| {
         let [h, s, v] = hsv_from_rgb(rgb);
         rgb_from_hsv([(h + delta).rem_euclid(1.0), s, v])
     });
 }
 
-fn for_each_rgb(view: &mut [f32], size: usize, f: impl Fn([f32; 3]) -> [f32; 3]) {
-    debug_assert_eq!(view.len(), 3 * size * size, "sampling refuses colour operations otherwise");
-    let (red, rest) = view.split_at_mut(size * size);
-    let (green, blue) = rest.split_at_mut(size * size);
+fn for_each_rgb(view: &mut [f32], n_pixels: usize, f: impl Fn([f32; 3]) -> [f32; 3]) {
+    debug_assert_eq!(view.len(), 3 * n_pixels, "sampling refuses colour operations otherwise");
+    let (red, rest) = view.split_at_mut(n_pixels);
+    let (green, blue) = rest.split_at_mut(n_pixels);
     for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
         [*r, *g, *b] = f([*r, *g, *b]).map(clip);
     }

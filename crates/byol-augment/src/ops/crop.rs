@@ -79,14 +79,11 @@ pub(crate) fn crop_resize(
             for (i, value) in out.iter_mut().enumerate() {
                 let (first, weights) = taps_x.of(i);
                 let taps = source[first * channels + c..].iter().step_by(channels);
-                *value =
-                    weights.iter().zip(taps).map(|(w, &x)| w * f32::from(x)).sum::<f32>() / 255.0;
+                *value = weights.iter().zip(taps).map(|(w, &x)| w * f32::from(x)).sum::<f32>() / 255.0;
             }
         }
     }
-    for (plane, source) in
-        view.chunks_exact_mut(size * size).zip(rows.chunks_exact(crop.height * size))
-    {
+    for (plane, source) in view.chunks_exact_mut(size * size).zip(rows.chunks_exact(crop.height * size)) {
         for (i, out) in plane.chunks_exact_mut(size).enumerate() {
             let (first, weights) = taps_y.of(i);
             out.fill(0.0);

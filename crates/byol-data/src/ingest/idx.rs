@@ -80,9 +80,8 @@ fn read<const N: usize>(path: &Path, magic: u32) -> Result<([usize; N], Vec<u8>)
         return Err(fault(format!("{} bytes, too short for an IDX header", bytes.len())));
     }
     let data = bytes.split_off(header_len);
-    let mut words = bytes
-        .chunks_exact(4)
-        .map(|word| word.iter().fold(0u32, |value, &byte| value << 8 | u32::from(byte)));
+    let mut words =
+        bytes.chunks_exact(4).map(|word| word.iter().fold(0u32, |value, &byte| value << 8 | u32::from(byte)));
     let found = words.next().unwrap_or_default();
     if found != magic {
         return Err(fault(format!("magic number {found:#010x}, expected {magic:#010x}")));

@@ -1,7 +1,5 @@
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
-};
+use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type};
 use arrow_array::{Array, BinaryArray, RecordBatch, StringArray};
 use arrow_schema::DataType;
 use bytes::Bytes;
@@ -53,9 +51,10 @@ impl ShardReader {
         let layout = |why: String| DataError::Layout { shard: shard.name.clone(), why };
         let columns = metadata.schema().fields();
         let names = columns.iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
-        let image = columns.iter().find(|f| f.name() == "image").ok_or_else(|| {
-            layout(format!("no column `image`, only: {names}"))
-        })?;
+        let image = columns
+            .iter()
+            .find(|f| f.name() == "image")
+            .ok_or_else(|| layout(format!("no column `image`, only: {names}")))?;
         match image.data_type() {
             DataType::Binary => {}
             DataType::Struct(fields)
@@ -67,11 +66,9 @@ impl ShardReader {
             }
         }
         let label = columns.iter().find(|f| f.name() == "label");
-        if let Some(field) = label.filter(|f| !f.data_type().is_integer() && *f.data_type() != DataType::Null) {
-            return Err(layout(format!(
-                "column `label` is {}, expected integers",
-                field.data_type()
-            )));
+        if let Some(field) = label.filter(|f| !f.data_type().is_integer() && *f.data_type() != DataType::Null)
+        {
+            return Err(layout(format!("column `label` is {}, expected integers", field.data_type())));
         }
         let classes = feature_text(&shard, &metadata)
             .and_then(|text| schema::classes_from_features(&text))
@@ -172,8 +169,7 @@ fn verify_crc(shard: &Shard, metadata: &ParquetMetaData) -> Result<(), DataError
         return Ok(()); // somebody else's file
     };
     let damaged = |why: String| DataError::Damaged { shard: shard.name.clone(), why };
-    let sums: Vec<u32> =
-        serde_json::from_str(text).map_err(|_| damaged("unreadable checksums".into()))?;
+    let sums: Vec<u32> = serde_json::from_str(text).map_err(|_| damaged("unreadable checksums".into()))?;
     if sums.len() != metadata.num_row_groups() {
         return Err(damaged(format!(
             "{} checksums for {} row groups",

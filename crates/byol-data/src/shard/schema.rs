@@ -12,10 +12,7 @@ pub(crate) const FEATURES_KEY: &str = "huggingface";
 pub(crate) const CRC_KEY: &str = "byol.row_group_crc32";
 
 pub(crate) fn image_fields() -> Fields {
-    Fields::from(vec![
-        Field::new("bytes", DataType::Binary, true),
-        Field::new("path", DataType::Utf8, true),
-    ])
+    Fields::from(vec![Field::new("bytes", DataType::Binary, true), Field::new("path", DataType::Utf8, true)])
 }
 
 /// The schema of a shard; without classes there is no label column.

@@ -103,13 +103,10 @@ impl ShardWriter {
             .set_column_dictionary_enabled(pictures.clone(), false)
             .set_column_statistics_enabled(pictures, EnabledStatistics::None)
             .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
-            .set_key_value_metadata(Some(vec![KeyValue::new(
-                schema::FEATURES_KEY.to_owned(),
-                features,
-            )]))
+            .set_key_value_metadata(Some(vec![KeyValue::new(schema::FEATURES_KEY.to_owned(), features)]))
             .build();
-        let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))
-            .map_err(|e| failed(e.to_string()))?;
+        let mut writer =
+            ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(|e| failed(e.to_string()))?;
         writer.sync().map_err(|e| failed(e.to_string()))?;
         let (mut sums, mut start) = (Vec::new(), writer.inner().len());
         for from in (0..rows.num_rows()).step_by(ROWS_PER_GROUP) {

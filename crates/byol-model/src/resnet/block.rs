@@ -46,10 +46,8 @@ impl BlockShape {
         let norm = |channels| BatchNormConfig::new(channels).init(device);
         let gamma = if self.zero_gamma { 0.0 } else { 1.0 };
         let last = |channels| BatchNormConfig { channels, gamma }.init(device);
-        let downsample = (self.stride != 1 || from != to).then(|| Downsample {
-            conv: conv([from, to], 1, self.stride, device),
-            bn: norm(to),
-        });
+        let downsample = (self.stride != 1 || from != to)
+            .then(|| Downsample { conv: conv([from, to], 1, self.stride, device), bn: norm(to) });
         if self.bottleneck {
             Block {
                 conv1: conv([from, width], 1, 1, device),

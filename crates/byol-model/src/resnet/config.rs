@@ -66,9 +66,8 @@ impl ResNetConfig {
     }
 
     fn layout(&self) -> Result<(usize, [usize; 4], bool), ModelError> {
-        let bad = |key, value: usize, expected| {
-            Err(ModelError::Config { key, value: value.to_string(), expected })
-        };
+        let bad =
+            |key, value: usize, expected| Err(ModelError::Config { key, value: value.to_string(), expected });
         if self.width == 0 || self.width > 4096 {
             return bad("width", self.width, "1 to 4096 channels");
         }

@@ -25,12 +25,7 @@ pub struct ResNet {
 }
 
 impl ResNet {
-    pub(super) fn new(
-        config: &ResNetConfig,
-        blocks: [usize; 4],
-        bottleneck: bool,
-        device: &Device,
-    ) -> Self {
+    pub(super) fn new(config: &ResNetConfig, blocks: [usize; 4], bottleneck: bool, device: &Device) -> Self {
         let (kernel, stride) = match config.stem {
             Stem::Imagenet => (7, 2),
             Stem::Small => (3, 1),
