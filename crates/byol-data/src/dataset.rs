@@ -167,7 +167,7 @@ impl ImageDataset {
     }
 
     /// An error about picture number `index`, naming shard, row and path.
-    pub fn picture_error(&self, index: usize, why: impl ToString) -> DataError {
+    pub fn picture_error(&self, index: usize, why: &dyn std::fmt::Display) -> DataError {
         let place = self.shards.iter().find(|(_, rows)| rows.contains(&index));
         let (shard, row) =
             place.map_or((self.split.as_str(), index), |(name, rows)| (name.as_str(), index - rows.start));

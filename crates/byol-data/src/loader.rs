@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::{Cursor, DataError, EpochPlan, ImageDataset, Partition};
 
 /// What a loader reads and how far ahead.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct LoaderConfig {
     /// Seed of the order.
     pub seed: u64,

@@ -12,6 +12,8 @@
 //! * [`RunDir`] is the folder that a run leaves.
 
 mod config;
+#[cfg(test)]
+mod config_tests;
 mod error;
 mod observer;
 mod optim;

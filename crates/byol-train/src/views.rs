@@ -18,7 +18,7 @@ pub fn set_channels(set: &ImageDataset) -> Result<usize, TrainError> {
     let mut channels = 1;
     for i in 0..set.len() {
         let (_, _, found) =
-            probe(set.sample(i).bytes, Limits::STANDARD).map_err(|e| set.picture_error(i, e))?;
+            probe(set.sample(i).bytes, Limits::STANDARD).map_err(|e| set.picture_error(i, &e))?;
         channels = channels.max(found);
     }
     Ok(channels)

@@ -31,7 +31,7 @@ pub fn run(args: &PreviewArgs) -> Result<()> {
     for row in 0..rows {
         let sample = set.sample(row);
         let picture =
-            decode(sample.bytes, channels, Limits::STANDARD).map_err(|e| set.picture_error(row, e))?;
+            decode(sample.bytes, channels, Limits::STANDARD).map_err(|e| set.picture_error(row, &e))?;
         let pixels = Pixels::new(&picture.data, picture.width, picture.height, channels)?;
         let mut view = |policy: &ViewPolicy, view| -> Result<RgbImage> {
             let key = ViewKey { seed: spec.seed, epoch: 0, sample: sample.id, view };

@@ -1,0 +1,40 @@
+//! The arrows of ARCHITECTURE.md.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What each crate may depend on, of ours and of Burn.
+const ALLOWED: [(&str, &[&str]); 5] = [
+    ("byol-augment", &[]),
+    ("byol-data", &[]),
+    ("byol-model", &["burn"]),
+    ("byol-train", &["burn", "byol-augment", "byol-data", "byol-model"]),
+    ("byol-eval", &["burn", "byol-augment", "byol-data", "byol-model"]),
+];
+
+#[test]
+fn dependencies_point_one_way() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    for (name, allowed) in ALLOWED {
+        let package = packages.iter().find(|p| p["name"] == name).unwrap();
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let on = dependency["name"].as_str().unwrap();
+            if dependency["kind"] == "dev" || !(on.starts_with("byol-") || on.starts_with("burn")) {
+                continue;
+            }
+            assert!(allowed.contains(&on), "{name} must not depend on {on}");
+            let backends = dependency["features"].as_array().unwrap();
+            assert!(!backends.iter().any(|f| f == "flex"), "{name} must not choose a back end");
+            if name == "byol-eval" {
+                assert_eq!(dependency["optional"], true, "the core of byol-eval needs no {on}");
+            }
+        }
+    }
+}

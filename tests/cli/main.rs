@@ -1,0 +1,8 @@
+//! The real program, driven from outside. One binary, one file a subject.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod architecture;
+mod bad_input;
+mod harness;
+mod journey;
