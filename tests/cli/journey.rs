@@ -21,6 +21,20 @@ fn losses(metrics: &str) -> Vec<(u64, f64)> {
     metrics.lines().map(line).collect()
 }
 
+/// Learning rate and tau of each of TINY's 6 steps, 2 of them warm-up.
+fn schedules_were_followed(metrics: &str) {
+    let cosine = |x: f64| 0.5 * (1.0 + (std::f64::consts::PI * x).cos());
+    let peak = 0.1 * 16.0 / 256.0;
+    for (k, line) in metrics.lines().enumerate() {
+        let value: Value = serde_json::from_str(line).unwrap();
+        let k = k as f64;
+        let lr = if k < 2.0 { peak * k / 2.0 } else { peak * cosine((k - 2.0) / 4.0) };
+        let tau = 1.0 - 0.05 * cosine(k / 6.0);
+        assert!((value["lr"].as_f64().unwrap() - lr).abs() < 1e-12, "{line}");
+        assert!((value["tau"].as_f64().unwrap() - tau).abs() < 1e-12, "{line}");
+    }
+}
+
 #[test]
 fn losses_do_not_depend_on_threads() {
     let world = World::new();
@@ -37,6 +51,7 @@ fn losses_do_not_depend_on_threads() {
         world.succeed(&format!("pretrain {TINY} {threads} --out run{i}"));
         let losses = losses(&fs::read_to_string(world.path(format!("run{i}/metrics.jsonl"))).unwrap());
         assert_eq!(losses.len(), 6);
+        schedules_were_followed(&fs::read_to_string(world.path(format!("run{i}/metrics.jsonl"))).unwrap());
         seen.push((losses, fs::read(world.path(format!("run{i}/encoder.safetensors"))).unwrap()));
     }
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));

@@ -108,6 +108,16 @@ fn tau_1_leaves_the_target_and_tau_0_copies() {
 }
 
 #[test]
+fn the_representation_is_what_the_encoder_says() {
+    let online = online();
+    let x = images();
+    let output = online.forward(x.clone());
+    assert_eq!(output.representation.clone().into_data(), online.encoder.forward(x).into_data());
+    assert_eq!(output.representation.dims(), [6, online.encoder.dim()]);
+    assert_eq!((output.projection.dims(), output.prediction.dims()), ([6, 4], [6, 4]));
+}
+
+#[test]
 fn running_statistics_are_never_late() {
     let online = online();
     online.encoder.forward(images());
