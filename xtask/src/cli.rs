@@ -76,7 +76,7 @@ pub struct RecipeArgs {
     /// TOML with keys of the recipe, or a run.toml.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// One value, for instance policy.ops.blur.p=0.5; may be repeated.
+    /// One value, for instance policy.ops.solarize.p=0.1; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Of initialisation, order and views [default: the preset's].

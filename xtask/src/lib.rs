@@ -31,7 +31,7 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            terminal::tell(&format!("error: {error:#}"));
             exit::code(&error)
         }
     }

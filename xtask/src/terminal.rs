@@ -1,9 +1,20 @@
 //! What people see on stderr: bars on a terminal, nothing elsewhere.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+/// Writes a line of results to stdout. Whoever reads may have gone (`| head`):
+/// that is no error of ours.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Writes a line for people to stderr.
+pub fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// A progress bar that exists only on a terminal.
 #[derive(Debug)]

@@ -58,9 +58,11 @@ pub fn knn(
                     order.truncate(k);
                 }
                 order.sort_unstable_by(nearer); // votes are summed in one order
+                // Relative to the nearest, so that no small temperature overflows.
+                let nearest = order.first().map_or(0.0, |&i| f64::from(column[i]));
                 let mut votes = vec![0.0; config.n_classes];
                 for i in order {
-                    votes[labels[i]] += (f64::from(column[i]) / config.temperature).exp();
+                    votes[labels[i]] += ((f64::from(column[i]) - nearest) / config.temperature).exp();
                 }
                 ranked(&votes)
             })
@@ -119,6 +121,14 @@ mod tests {
             let first: Vec<usize> = ranked.iter().map(|classes| classes[0]).collect();
             assert_eq!(first, integers(&case["predicted"]), "k = {}", config.k);
         }
+    }
+
+    #[test]
+    fn a_small_temperature_is_one_neighbour() {
+        let train = Features::new(2, vec![1.0, 0.0, 0.9, 0.1, 0.9, 0.1, 0.9, 0.1]).unwrap();
+        let config = KnnConfig { k: 4, temperature: 1e-300, n_classes: 2 };
+        let query = Features::new(2, vec![1.0, 0.0]).unwrap();
+        assert_eq!(knn(&train, &[1, 0, 0, 0], &query, config).unwrap()[0][0], 1);
     }
 
     #[test]

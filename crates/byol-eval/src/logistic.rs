@@ -26,8 +26,10 @@ pub struct Probe {
 /// Pairs of steps that L-BFGS remembers.
 const HISTORY: usize = 20;
 const MAX_ITERATIONS: usize = 1000;
-/// The gradient's largest entry at which the fit is done.
+/// The gradient's largest entry at which a fit is done.
 const TOLERANCE: f64 = 1e-7;
+/// The same while penalties are compared, where the last digits decide nothing.
+const CHOICE_TOLERANCE: f64 = 1e-5;
 
 struct Problem<'a> {
     blocks: Vec<Block>,
@@ -111,6 +113,17 @@ impl Probe {
         penalty: f64,
         start: Option<&Probe>,
     ) -> Result<Self, EvalError> {
+        Self::fit_within(train, labels, n_classes, penalty, start, TOLERANCE)
+    }
+
+    fn fit_within(
+        train: &Features,
+        labels: &[usize],
+        n_classes: usize,
+        penalty: f64,
+        start: Option<&Probe>,
+        tolerance: f64,
+    ) -> Result<Self, EvalError> {
         train.check_labels(labels, "train")?;
         if labels.iter().any(|l| *l >= n_classes) {
             return Err(EvalError::Disagree(format!("labels reach beyond {n_classes} classes")));
@@ -119,7 +132,7 @@ impl Probe {
             return Err(EvalError::Disagree(format!("a penalty of {penalty}, expected a positive one")));
         }
         let problem = Problem { blocks: blocks(train), labels, n_classes, penalty };
-        Ok(minimise(&problem, start.map(|probe| probe.weights.clone())))
+        Ok(minimise(&problem, start.map(|probe| probe.weights.clone()), tolerance))
     }
 
     /// Classes of the rows, most probable first.
@@ -162,7 +175,7 @@ fn blocks(features: &Features) -> Vec<Block> {
 
 /// L-BFGS (Nocedal and Wright, Algorithm 7.4) with the preconditioner as its first
 /// Hessian and backtracking; the objective is convex.
-fn minimise(problem: &Problem<'_>, start: Option<DMatrix<f64>>) -> Probe {
+fn minimise(problem: &Problem<'_>, start: Option<DMatrix<f64>>, tolerance: f64) -> Probe {
     let shape = (problem.dim(), problem.n_classes);
     let mut w = start.filter(|w| w.shape() == shape).unwrap_or_else(|| DMatrix::zeros(shape.0, shape.1));
     let factor = problem.preconditioner();
@@ -170,7 +183,7 @@ fn minimise(problem: &Problem<'_>, start: Option<DMatrix<f64>>) -> Probe {
     let (mut objective, mut gradient) = problem.evaluate(&w);
     let mut pairs: std::collections::VecDeque<(DMatrix<f64>, DMatrix<f64>, f64)> = Default::default();
     let mut iterations = 0;
-    while gradient.amax() > TOLERANCE && iterations < MAX_ITERATIONS {
+    while gradient.amax() > tolerance && iterations < MAX_ITERATIONS {
         iterations += 1;
         let mut q = gradient.clone();
         let mut alphas = Vec::with_capacity(pairs.len());
@@ -250,7 +263,8 @@ pub struct ProbeReport {
     pub n_held_out: usize,
     /// The penalty that was chosen; all training rows were then used with it.
     pub penalty: f64,
-    /// Largest entry of the gradient of the final fit: 1e-7 or less at the optimum.
+    /// Largest entry of the gradient of the final fit, which ends at 1e-7 or at the
+    /// precision of the numbers.
     pub gradient: f64,
 }
 
@@ -300,7 +314,8 @@ pub fn logistic_probe(
     let mut best: Option<(f64, f64, Probe)> = None;
     let mut last: Option<Probe> = None;
     for &penalty in &penalties {
-        let probe = Probe::fit(&fit_rows, &fit_labels, n_classes, penalty, last.as_ref())?;
+        let probe =
+            Probe::fit_within(&fit_rows, &fit_labels, n_classes, penalty, last.as_ref(), CHOICE_TOLERANCE)?;
         let predicted = probe.predict(&choice_rows)?;
         let hits =
             predicted.iter().zip(&choice_labels).filter(|(classes, label)| classes[0] == **label).count();

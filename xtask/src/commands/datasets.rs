@@ -16,16 +16,16 @@ pub fn run(args: &DatasetsArgs) -> Result<()> {
             "citation": manifest.citation,
             "classes": manifest.classes,
         }]);
-        println!("{}", json!({ "datasets": sets }));
+        crate::terminal::say(&format!("{}", json!({ "datasets": sets })));
     } else {
-        println!("{}", manifest.name);
-        println!("  {}", manifest.title);
-        println!("  licence: {}", manifest.licence);
-        println!("  origin:  {}", manifest.origin);
-        println!(
+        crate::terminal::say(&format!("{}", manifest.name));
+        crate::terminal::say(&format!("  {}", manifest.title));
+        crate::terminal::say(&format!("  licence: {}", manifest.licence));
+        crate::terminal::say(&format!("  origin:  {}", manifest.origin));
+        crate::terminal::say(&format!(
             "  ships with the program: the first {} training pictures and the test set",
             manifest.mini_train
-        );
+        ));
     }
     Ok(())
 }

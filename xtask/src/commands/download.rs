@@ -22,12 +22,16 @@ pub fn run(args: &DownloadArgs) -> Result<()> {
         let bytes = fs::read(&path)?;
         let sum = fashion::sha256(&bytes);
         if !args.json {
-            println!("{}: {n} pictures, {} bytes, sha256 {sum}", path.display(), bytes.len());
+            crate::terminal::say(&format!(
+                "{}: {n} pictures, {} bytes, sha256 {sum}",
+                path.display(),
+                bytes.len()
+            ));
         }
         shards.push(json!({ "path": path, "samples": n, "bytes": bytes.len(), "sha256": sum }));
     }
     if args.json {
-        println!("{}", json!({ "name": args.name, "to": to, "shards": shards }));
+        crate::terminal::say(&format!("{}", json!({ "name": args.name, "to": to, "shards": shards })));
     }
     Ok(())
 }

@@ -67,16 +67,19 @@ fn evaluate(
     };
     let splits = Splits::open(&source)?;
     if args.data.is_none() && splits.train.fingerprint() != plan.data.fingerprint {
-        eprintln!("note: {} has changed since the run was trained on it", source.describe());
+        crate::terminal::tell(&format!(
+            "note: {} has changed since the run was trained on it",
+            source.describe()
+        ));
     }
     if !args.json {
-        eprintln!(
+        crate::terminal::tell(&format!(
             "run {}; {} training and {} test pictures of {}",
             run.path().display(),
             splits.train.len(),
             splits.test.len(),
             source.describe()
-        );
+        ));
     }
     let classify: &Protocol<'_> = &classify;
     let (encoder, details) = splits.score_encoder("encoder", &trained, &plan, &device, classify)?;
@@ -99,15 +102,21 @@ fn evaluate(
             result["pixels"] = fields(raw);
             result["pixels"]["mcnemar_p"] = p.into();
         }
-        println!("{result}");
+        crate::terminal::say(&format!("{result}"));
     } else {
-        println!("{}", protocol.as_str().unwrap_or_default());
-        println!("{:<28} {:>7}  {:<17} {:>7}  vs encoder", "", "top-1", "95 % interval", "top-5");
+        crate::terminal::say(&format!("{}", protocol.as_str().unwrap_or_default()));
+        crate::terminal::say(&format!(
+            "{:<28} {:>7}  {:<17} {:>7}  vs encoder",
+            "", "top-1", "95 % interval", "top-5"
+        ));
         print_row("encoder", &encoder, None);
         print_row("same encoder, random init", &random, Some(p_random));
         match (&raw, p_pixels) {
             (Some(raw), p) => print_row("raw pixels", raw, p),
-            _ => println!("{:<28} left out: more than {MAX_PIXELS} values a picture", "raw pixels"),
+            _ => crate::terminal::say(&format!(
+                "{:<28} left out: more than {MAX_PIXELS} values a picture",
+                "raw pixels"
+            )),
         }
     }
     Ok(())
@@ -200,5 +209,9 @@ fn print_row(name: &str, score: &Score, p: Option<f64>) {
     let percent = |x: f64| format!("{:.2} %", 100.0 * x);
     let interval = format!("{:.2} to {:.2} %", 100.0 * score.interval.0, 100.0 * score.interval.1);
     let p = p.map_or(String::new(), |p| format!("McNemar p = {p:.1e}"));
-    println!("{name:<28} {:>7}  {interval:<17} {:>7}  {p}", percent(score.top1), percent(score.top5));
+    crate::terminal::say(&format!(
+        "{name:<28} {:>7}  {interval:<17} {:>7}  {p}",
+        percent(score.top1),
+        percent(score.top5)
+    ));
 }

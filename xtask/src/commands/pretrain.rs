@@ -65,31 +65,34 @@ pub fn run(args: &PretrainArgs) -> Result<()> {
             "images_per_second": (plan.total_steps * plan.spec.batch as u64) as f64 / seconds,
             "last": last,
         });
-        println!("{result}");
+        crate::terminal::say(&format!("{result}"));
     } else {
         let loss = last.map_or(f64::NAN, |report| report.loss);
         let z_std = last.map_or(f64::NAN, |report| report.z_std);
-        println!(
+        crate::terminal::say(&format!(
             "trained {} steps in {seconds:.0} s; loss {loss:.3}, z std {z_std:.2} (1 is healthy, 0 collapsed)",
             plan.total_steps
-        );
-        println!("encoder: {}", run.encoder_path().display());
-        println!("how good is it: cargo xtask linear-eval --run {}", run.path().display());
+        ));
+        crate::terminal::say(&format!("encoder: {}", run.encoder_path().display()));
+        crate::terminal::say(&format!(
+            "how good is it: cargo xtask linear-eval --run {}",
+            run.path().display()
+        ));
     }
     Ok(())
 }
 
 fn announce(plan: &RunPlan, run: &RunDir) {
     let spec = &plan.spec;
-    eprintln!(
+    crate::terminal::tell(&format!(
         "{}: {} pictures ({} channel{}) of {}",
         plan.data.split,
         plan.data.samples,
         plan.data.channels,
         if plan.data.channels == 1 { "" } else { "s" },
         plan.data.path
-    );
-    eprintln!(
+    ));
+    crate::terminal::tell(&format!(
         "preset {}, seed {}: ResNet-{} of width {}, {} steps of {} pictures ({:.1} epochs), on the CPU",
         spec.preset,
         spec.seed,
@@ -98,12 +101,15 @@ fn announce(plan: &RunPlan, run: &RunDir) {
         plan.total_steps,
         spec.batch,
         plan.total_steps as f64 / plan.steps_per_epoch as f64,
-    );
-    eprintln!("batch normalisation sees all {} pictures of a step (one device)", spec.batch);
+    ));
+    crate::terminal::tell(&format!(
+        "batch normalisation sees all {} pictures of a step (one device)",
+        spec.batch
+    ));
     for omission in &plan.omitted {
-        eprintln!("{omission}");
+        crate::terminal::tell(&format!("{omission}"));
     }
-    eprintln!("run: {}", run.path().display());
+    crate::terminal::tell(&format!("run: {}", run.path().display()));
 }
 
 /// What is needed to use the weights without the run.

@@ -22,7 +22,7 @@ pub fn run(args: &PreviewArgs) -> Result<()> {
     let channels = set_channels(&set)?;
     let policy = spec.policy.resolve(channels)?;
     for omission in &policy.omitted {
-        eprintln!("{omission}");
+        crate::terminal::tell(&format!("{omission}"));
     }
     let rows = set.len().min(args.rows as usize);
     let mut grid =
@@ -55,9 +55,15 @@ pub fn run(args: &PreviewArgs) -> Result<()> {
     grid.write_to(&mut png, ImageFormat::Png).context("encoding the grid")?;
     write_atomic(&args.out, png.get_ref())?;
     if args.json {
-        println!("{}", json!({ "out": args.out, "rows": rows, "omitted": policy.omitted }));
+        crate::terminal::say(&format!(
+            "{}",
+            json!({ "out": args.out, "rows": rows, "omitted": policy.omitted })
+        ));
     } else {
-        println!("{}: {rows} pictures; left to right: original, view, view'", args.out.display());
+        crate::terminal::say(&format!(
+            "{}: {rows} pictures; left to right: original, view, view'",
+            args.out.display()
+        ));
     }
     Ok(())
 }

@@ -11,10 +11,10 @@ const STEPS: &str = include_str!("../../../.ci/steps");
 pub fn run() -> Result<()> {
     for line in STEPS.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
         let (name, command) = line.split_once(": ").with_context(|| format!(".ci/steps: `{line}`"))?;
-        eprintln!("== {name}: {command}");
+        crate::terminal::tell(&format!("== {name}: {command}"));
         let start = Instant::now();
         let status = Command::new("sh").args(["-c", command]).status().context("starting sh")?;
-        eprintln!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
+        crate::terminal::tell(&format!("== {name}: {:.0} s", start.elapsed().as_secs_f64()));
         if !status.success() {
             bail!("{name} failed ({status})");
         }

@@ -13,7 +13,7 @@ const MAX_LINES: usize = 400;
 pub fn run() -> Result<()> {
     let faults = faults(Path::new("."))?;
     if faults.is_empty() {
-        println!("tidy");
+        crate::terminal::say("tidy");
         return Ok(());
     }
     bail!("{} faults:\n{}", faults.len(), faults.join("\n"))
