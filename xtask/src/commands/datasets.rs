@@ -18,7 +18,7 @@ pub fn run(args: &DatasetsArgs) -> Result<()> {
         }]);
         crate::terminal::say(&format!("{}", json!({ "datasets": sets })));
     } else {
-        crate::terminal::say(&format!("{}", manifest.name));
+        crate::terminal::say(&manifest.name);
         crate::terminal::say(&format!("  {}", manifest.title));
         crate::terminal::say(&format!("  licence: {}", manifest.licence));
         crate::terminal::say(&format!("  origin:  {}", manifest.origin));

@@ -104,7 +104,7 @@ fn evaluate(
         }
         crate::terminal::say(&format!("{result}"));
     } else {
-        crate::terminal::say(&format!("{}", protocol.as_str().unwrap_or_default()));
+        crate::terminal::say(protocol.as_str().unwrap_or_default());
         crate::terminal::say(&format!(
             "{:<28} {:>7}  {:<17} {:>7}  vs encoder",
             "", "top-1", "95 % interval", "top-5"

@@ -107,7 +107,7 @@ fn announce(plan: &RunPlan, run: &RunDir) {
         spec.batch
     ));
     for omission in &plan.omitted {
-        crate::terminal::tell(&format!("{omission}"));
+        crate::terminal::tell(omission);
     }
     crate::terminal::tell(&format!("run: {}", run.path().display()));
 }

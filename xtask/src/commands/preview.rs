@@ -22,7 +22,7 @@ pub fn run(args: &PreviewArgs) -> Result<()> {
     let channels = set_channels(&set)?;
     let policy = spec.policy.resolve(channels)?;
     for omission in &policy.omitted {
-        crate::terminal::tell(&format!("{omission}"));
+        crate::terminal::tell(&omission.to_string());
     }
     let rows = set.len().min(args.rows as usize);
     let mut grid =
