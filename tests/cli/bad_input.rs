@@ -20,7 +20,10 @@ fn wrong_words_are_usage() {
     world.fail("pretrain --set optimizer.momentum=1.5", 2, &["optimizer.momentum", "1.5"]);
     world.fail("pretrain --set encoder.depth=19", 2, &["depth", "19", "50"]);
     world.fail("pretrain --set policy.ops.color_jitter.p=2", 2, &["color_jitter.p"]);
+    world.fail("pretrain --set base_lr=fast", 2, &["base_lr", "fast"]);
+    world.fail("pretrain --set optimizer.kind=adam", 2, &["kind", "adam", "lars"]);
     world.fail("pretrain --set length.steps=10", 2, &["warmup", "10 steps"]);
+    world.fail("pretrain --loader-threads 1000000", 2, &["--loader-threads", "1024"]);
     world.fail("presets papr-1000", 2, &["paper-1000"]);
     world.fail("download mnist --from .", 2, &["mnist", "fashion-mnist"]);
     fs::write(world.path("bad.toml"), "[optimizer]\nmomentun = 0.9\n").unwrap();

@@ -138,11 +138,11 @@ pub struct PretrainArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub batch: Option<usize>,
     /// Threads that compute [default: one a core].
-    #[arg(long, value_name = "N")]
-    pub threads: Option<std::num::NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Threads that make views [default: one a core].
-    #[arg(long, value_name = "N")]
-    pub loader_threads: Option<std::num::NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub loader_threads: Option<u16>,
     /// Where to compute; this build has the CPU.
     #[arg(long, default_value = "auto", value_parser = ["auto", "cpu"])]
     pub device: String,
@@ -168,8 +168,8 @@ pub struct EvalArgs {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Threads that compute [default: one a core].
-    #[arg(long, value_name = "N")]
-    pub threads: Option<std::num::NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// One JSON object on stdout.
     #[arg(long)]
     pub json: bool,

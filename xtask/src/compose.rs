@@ -122,10 +122,10 @@ pub fn trained_encoder(run: &RunDir, plan: &RunPlan, device: &Device) -> Result<
 }
 
 /// Sets how many threads compute. Once, before anything does.
-pub fn set_threads(threads: Option<std::num::NonZeroUsize>) -> Result<()> {
+pub fn set_threads(threads: Option<u16>) -> Result<()> {
     let Some(n) = threads else { return Ok(()) };
     rayon::ThreadPoolBuilder::new()
-        .num_threads(n.get())
+        .num_threads(n.into())
         .build_global()
         .with_context(|| format!("starting {n} threads"))
 }

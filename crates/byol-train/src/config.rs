@@ -206,10 +206,10 @@ impl SpecBuilder {
     ///
     /// If a value has the wrong type or a key is missing.
     pub fn build(self) -> Result<RunSpec, TrainError> {
-        Value::Table(self.table).try_into().map_err(|e: toml::de::Error| TrainError::Value {
-            origin: "recipe".into(),
-            why: e.message().into(),
-        })
+        let value = |why: String| TrainError::Value { origin: "recipe".into(), why };
+        // Through text, so that an error shows the line with the key.
+        let text = toml::to_string(&self.table).map_err(|e| value(e.to_string()))?;
+        toml::from_str(&text).map_err(|e| value(e.to_string()))
     }
 
     fn merge(&mut self, table: Table, origin: &str) -> Result<(), TrainError> {

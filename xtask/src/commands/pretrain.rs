@@ -42,10 +42,8 @@ pub fn run(args: &PretrainArgs) -> Result<()> {
     }
     let device = Device::flex();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let options = TrainOptions {
-        loader_threads: args.loader_threads.map_or(cores, std::num::NonZero::get),
-        prefetch: 4,
-    };
+    let options =
+        TrainOptions { loader_threads: args.loader_threads.map_or(cores, usize::from), prefetch: 4 };
     let mut metrics = JsonLines::create(&run.metrics_path())?;
     let mut bar = Bar { progress: Progress::steps(plan.total_steps), last: None };
     let start = Instant::now();
