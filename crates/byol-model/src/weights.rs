@@ -99,7 +99,8 @@ pub fn load_named<M: Module>(
     mut tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 ) -> Result<M, ModelError> {
     let mut faults = Vec::new();
-    for wanted in named_tensors(&module) {
+    let wanted_tensors = named_tensors(&module);
+    for wanted in &wanted_tensors {
         match tensors.get(&wanted.name) {
             None => faults.push(format!("`{}` is missing", wanted.name)),
             Some((shape, values)) if *shape != wanted.shape || values.len() != wanted.values.len() => {
@@ -108,10 +109,8 @@ pub fn load_named<M: Module>(
             Some(_) => {}
         }
     }
-    let known: Vec<_> = named_tensors(&module).into_iter().map(|t| t.name).collect();
-    faults.extend(
-        tensors.keys().filter(|name| !known.contains(name)).map(|name| format!("`{name}` is unknown")),
-    );
+    let is_known = |name: &str| wanted_tensors.iter().any(|wanted| wanted.name == name);
+    faults.extend(tensors.keys().filter(|name| !is_known(name)).map(|name| format!("`{name}` is unknown")));
     if !faults.is_empty() {
         return Err(ModelError::Mismatch(faults));
     }
