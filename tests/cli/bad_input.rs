@@ -23,6 +23,8 @@ fn wrong_words_are_usage() {
     world.fail("pretrain --set base_lr=fast", 2, &["base_lr", "fast"]);
     world.fail("pretrain --set optimizer.kind=adam", 2, &["kind", "adam", "lars"]);
     world.fail("pretrain --set length.steps=10", 2, &["warmup", "10 steps"]);
+    world.fail("pretrain --seed -1", 2, &["-1", "--seed"]);
+    world.fail("pretrain --seed 18446744073709551615", 2, &["--seed", "9223372036854775807"]);
     world.fail("pretrain --loader-threads 1000000", 2, &["--loader-threads", "1024"]);
     world.fail("presets papr-1000", 2, &["paper-1000"]);
     world.fail("download mnist --from .", 2, &["mnist", "fashion-mnist"]);
@@ -33,6 +35,14 @@ fn wrong_words_are_usage() {
 #[test]
 fn a_batch_larger_than_the_set_is_refused() {
     World::new().fail("pretrain --batch 10001", 2, &["10001", "10000 pictures"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_that_cannot_fit_into_memory_is_refused() {
+    let world = World::new();
+    world.fail("pretrain --set encoder.width=4096 --batch 1024", 1, &["GiB", "width 4096", "--batch"]);
+    world.fail("pretrain --set policy.size=4096 --batch 1024", 1, &["GiB", "4096x4096"]);
 }
 
 #[test]
@@ -74,5 +84,7 @@ fn an_output_that_cannot_be_written_is_refused_before_training() {
     fs::create_dir(world.path("taken")).unwrap();
     fs::write(world.path("taken/something"), "x").unwrap();
     world.fail("pretrain --out taken", 1, &["taken", "not empty", "--out"]);
+    fs::write(world.path("taken/run.toml"), "").unwrap();
+    world.fail("pretrain --out taken", 1, &["taken", "not finished", "--out"]);
     world.fail("preview --out nowhere/views.png", 1, &["nowhere/views.png"]);
 }

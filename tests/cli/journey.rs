@@ -61,6 +61,17 @@ fn losses_do_not_depend_on_threads() {
 }
 
 #[test]
+fn presets_are_listed_for_people_and_machines() {
+    let world = World::new();
+    assert!(world.succeed("presets").out.contains("quick"));
+    let list: Value = serde_json::from_str(&world.succeed("presets --json").out).unwrap();
+    let named = |name: &str| list["presets"].as_array().unwrap().iter().any(|p| p["name"] == name);
+    assert!(named("quick") && named("paper-1000"));
+    let one: Value = serde_json::from_str(&world.succeed("presets paper-300 --json").out).unwrap();
+    assert_eq!((one["base_lr"].as_f64(), one["batch"].as_u64()), (Some(0.3), Some(4096)));
+}
+
+#[test]
 fn a_run_is_scored_and_looked_at() {
     let world = World::new();
     let trained = world.succeed(&format!("pretrain {TINY} --json"));

@@ -80,7 +80,8 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Of initialisation, order and views [default: the preset's].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u64).range(0..=i64::MAX as u64))]
     pub seed: Option<u64>,
 }
 
@@ -116,6 +117,9 @@ Examples:
 pub struct PresetsArgs {
     /// Print this one.
     pub name: Option<String>,
+    /// One JSON object on stdout: a recipe resolved, or the list.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Train an encoder on unlabelled pictures.

@@ -7,6 +7,7 @@ mod compose;
 mod dev;
 mod exit;
 mod fashion;
+mod memory;
 mod terminal;
 
 use std::process::ExitCode;

@@ -39,7 +39,7 @@ pub use heads::{HeadConfig, HeadLayer, Mlp};
 pub use loss::{l2_normalize, regression_loss};
 pub use norm::{BatchNorm, BatchNormConfig};
 pub use online::{OnlineNetwork, OnlineOutput};
-pub use resnet::{ResNet, ResNetConfig, Stem};
+pub use resnet::{EncoderCost, ResNet, ResNetConfig, Stem};
 pub use roles::{Role, role};
 pub use target::{TargetInit, TargetNetwork};
 pub use weights::{

@@ -99,6 +99,27 @@ impl RunPlan {
         Ok(self.spec.policy.resolve(self.data.channels)?)
     }
 
+    /// Bytes that training needs at the very least: views in flight, parameters
+    /// (online, target, gradient, momentum), and what the convolutions of the two
+    /// online passes keep for the backward pass.
+    ///
+    /// # Errors
+    ///
+    /// If the plan was edited into something impossible.
+    pub fn memory_floor(&self, prefetch: usize) -> Result<u64, TrainError> {
+        let side = self.spec.policy.size as u64;
+        let cost = self.encoder().cost(self.spec.policy.size)?;
+        let view = self.data.channels as u64 * side * side;
+        let pictures = 2 * self.spec.batch as u64;
+        let head = |from: usize, h: byol_model::HeadConfig| (h.hidden * (from + h.output)) as u64;
+        let heads = head(self.encoder().dim()?, self.spec.projector)
+            + head(self.spec.projector.output, self.spec.predictor);
+        let values = pictures
+            .saturating_mul(view * (prefetch as u64 + 1) + cost.activations)
+            .saturating_add(4 * (cost.parameters + heads));
+        Ok(values.saturating_mul(4))
+    }
+
     /// The encoder.
     pub fn encoder(&self) -> ResNetConfig {
         encoder_config(&self.spec, self.data.channels)

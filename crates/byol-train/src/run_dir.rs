@@ -22,8 +22,13 @@ impl RunDir {
         fs::create_dir_all(path).map_err(|e| failed("making the run folder", e.to_string()))?;
         let mut entries = fs::read_dir(path).map_err(|e| failed("opening", e.to_string()))?;
         if entries.next().is_some() {
-            let why = "it is not empty; name another folder with --out".into();
-            return Err(failed("starting a run in", why));
+            let unfinished = path.join("run.toml").is_file() && !path.join("encoder.safetensors").exists();
+            let what = if unfinished {
+                "it holds a run that was not finished; remove it or"
+            } else {
+                "it is not empty;"
+            };
+            return Err(failed("starting a run in", format!("{what} name another folder with --out")));
         }
         let text = toml::to_string(plan).map_err(|e| failed("describing the run in", e.to_string()))?;
         let run = Self { path: path.into() };

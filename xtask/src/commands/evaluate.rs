@@ -21,10 +21,14 @@ const MAX_PIXELS: usize = 4096;
 pub fn linear_eval(args: &EvalArgs) -> Result<()> {
     let protocol = "multinomial logistic regression on standardised y, fitted to its optimum; \
                     penalty chosen on every tenth training picture, refitted on all";
-    evaluate(args, json!(protocol), |train, labels, test, n_classes| {
-        let (ranked, report) = logistic_probe(train, labels, test, n_classes)?;
-        Ok((ranked, json!({ "penalty": report.penalty, "choice": report })))
-    })
+    evaluate(
+        args,
+        |_| protocol.to_owned(),
+        |train, labels, test, n_classes| {
+            let (ranked, report) = logistic_probe(train, labels, test, n_classes)?;
+            Ok((ranked, json!({ "penalty": report.penalty, "choice": report })))
+        },
+    )
 }
 
 /// The nearest-neighbour protocol.
@@ -33,8 +37,11 @@ pub fn knn(args: &KnnArgs) -> Result<()> {
     if temperature.is_nan() || temperature <= 0.0 {
         return Err(Usage(format!("--temperature {temperature}: expected a positive number")).into());
     }
-    let protocol = format!("{k} nearest neighbours by cosine of y, votes exp(similarity / {temperature})");
-    evaluate(&args.eval, json!(protocol), |train, labels, test, n_classes| {
+    let protocol = |n_train: usize| {
+        let k = k.min(n_train);
+        format!("{k} nearest neighbours by cosine of y, votes exp(similarity / {temperature})")
+    };
+    evaluate(&args.eval, protocol, |train, labels, test, n_classes| {
         let ranked = byol_eval::knn(train, labels, test, KnnConfig { k, temperature, n_classes })?;
         Ok((ranked, json!({ "k": k.min(train.len()), "temperature": temperature })))
     })
@@ -53,7 +60,7 @@ struct Splits {
 
 fn evaluate(
     args: &EvalArgs,
-    protocol: Value,
+    protocol: impl Fn(usize) -> String,
     classify: impl Fn(&Features, &[usize], &Features, usize) -> Result<(Ranked, Value)>,
 ) -> Result<()> {
     set_threads(args.threads)?;
@@ -66,6 +73,7 @@ fn evaluate(
         None => Source::from_plan(&plan),
     };
     let splits = Splits::open(&source)?;
+    let protocol = protocol(splits.train.len());
     if args.data.is_none() && splits.train.fingerprint() != plan.data.fingerprint {
         crate::terminal::tell(&format!(
             "note: {} has changed since the run was trained on it",
@@ -93,7 +101,7 @@ fn evaluate(
         let mut result = fields(&encoder);
         result["n_test"] = splits.test.len().into();
         result["n_train"] = splits.train.len().into();
-        result["protocol"] = protocol;
+        result["protocol"] = protocol.into();
         result["details"] = details;
         result["run"] = json!(run.path());
         result["random_init"] = fields(&random);
@@ -104,7 +112,7 @@ fn evaluate(
         }
         crate::terminal::say(&format!("{result}"));
     } else {
-        crate::terminal::say(protocol.as_str().unwrap_or_default());
+        crate::terminal::say(&protocol);
         crate::terminal::say(&format!(
             "{:<28} {:>7}  {:<17} {:>7}  vs encoder",
             "", "top-1", "95 % interval", "top-5"

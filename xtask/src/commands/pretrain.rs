@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::cli::PretrainArgs;
 use crate::compose::{RUNS, Source, recipe, set_threads};
+use crate::memory;
 use crate::terminal::{Progress, date_time};
 
 /// Trains an encoder and leaves a run folder.
@@ -32,6 +33,9 @@ pub fn run(args: &PretrainArgs) -> Result<()> {
     let channels = set_channels(&set)?;
     let plan = RunPlan::new(spec, &set, &source.describe(), channels)?;
 
+    let prefetch = 4;
+    memory::check(&plan, prefetch)?;
+
     let out = match &args.out {
         Some(out) => out.clone(),
         None => free_folder(Path::new(RUNS), &format!("{}-{}", date_time(), plan.spec.preset)),
@@ -42,8 +46,7 @@ pub fn run(args: &PretrainArgs) -> Result<()> {
     }
     let device = Device::flex();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let options =
-        TrainOptions { loader_threads: args.loader_threads.map_or(cores, usize::from), prefetch: 4 };
+    let options = TrainOptions { loader_threads: args.loader_threads.map_or(cores, usize::from), prefetch };
     let mut metrics = JsonLines::create(&run.metrics_path())?;
     let mut bar = Bar { progress: Progress::steps(plan.total_steps), last: None };
     let start = Instant::now();

@@ -65,7 +65,7 @@ impl ResNetConfig {
         Ok(self.width * 8 * if bottleneck { 4 } else { 1 })
     }
 
-    fn layout(&self) -> Result<(usize, [usize; 4], bool), ModelError> {
+    pub(super) fn layout(&self) -> Result<(usize, [usize; 4], bool), ModelError> {
         let bad =
             |key, value: usize, expected| Err(ModelError::Config { key, value: value.to_string(), expected });
         if self.width == 0 || self.width > 4096 {

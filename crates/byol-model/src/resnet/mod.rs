@@ -2,7 +2,9 @@
 
 mod block;
 mod config;
+mod cost;
 mod net;
 
 pub use config::{ResNetConfig, Stem};
+pub use cost::EncoderCost;
 pub use net::ResNet;
