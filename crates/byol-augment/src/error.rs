@@ -68,6 +68,12 @@ pub enum AugmentError {
         /// Values given.
         got: usize,
     },
+    /// The processor has no such instructions.
+    #[error("this processor has no {path} instructions; `Path::best()` is the fastest it has")]
+    NoPath {
+        /// The path.
+        path: &'static str,
+    },
     /// Parameters drawn for one picture were applied to another.
     #[error("the parameters were drawn for a picture of {expected}, this one is {got}")]
     ShapeMismatch {

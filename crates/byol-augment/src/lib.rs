@@ -9,6 +9,11 @@
 //!   everything that was drawn, which can be printed, stored and replayed.
 //! * [`ViewPolicy::apply`] makes the view: normalised `f32`, channels first,
 //!   into a slice of yours, with a reusable [`Workspace`].
+//! * [`Semantics`] says whose arithmetic: the paper's, or torchvision's on 8-bit
+//!   tensors. Every difference is in `docs/parity.md`.
+//! * [`ResolvedPolicy::multi_crop`] gives policies for more than two views,
+//!   [`EvalTransform`] prepares pictures when nothing is random.
+//! * [`Path`] is the instruction set in use; the best one is chosen by itself.
 //!
 //! A view depends only on (policy, seed, epoch, sample, view, pixels): never on
 //! threads, batches or the order of calls. The crate knows no tensor library,
@@ -32,7 +37,10 @@
 mod apply;
 mod error;
 mod eval;
+mod kernels;
 mod key;
+mod multi_crop;
+mod op;
 mod ops;
 mod params;
 mod pixels;
@@ -41,14 +49,20 @@ mod policy;
 mod policy_tests;
 #[cfg(feature = "presets")]
 mod presets;
+mod program;
+mod rules;
+mod sample;
 
 pub use apply::Workspace;
 pub use error::AugmentError;
 pub use eval::EvalTransform;
+pub use kernels::Path;
 pub use key::ViewKey;
-pub use params::{CropBox, JitterOp, OpParams, ViewParams};
+pub use multi_crop::CropGroup;
+pub use op::{Border, Op, OpKind};
+pub use params::{CropBox, JitterOp, JitterSteps, OpParams, ViewParams};
 pub use pixels::{PixelShape, Pixels};
 pub use policy::{
-    Border, CropPolicy, Filter, Normalize, Omission, Op, OpKind, Resample, ResolvedPolicy, TwoViewPolicy,
-    ViewPolicy,
+    CropFit, CropPolicy, Filter, Normalize, Resample, ResolvedPolicy, Semantics, TwoViewPolicy, ViewPolicy,
 };
+pub use rules::Omission;

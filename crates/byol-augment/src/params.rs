@@ -1,11 +1,10 @@
-//! Sampling: a policy and a key give the parameters of a view.
+//! What was drawn for a view: plain data, printable, replayable.
 
 use serde::{Deserialize, Serialize};
 
-use crate::key::place;
-use crate::{AugmentError, Border, Op, PixelShape, ViewKey, ViewPolicy};
+use crate::{Border, PixelShape};
 
-/// The part of the picture that a view shows, in whole pixels.
+/// A part of a picture or of a view, in whole pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the four names say it")]
 pub struct CropBox {
@@ -15,18 +14,58 @@ pub struct CropBox {
     pub height: usize,
 }
 
-/// One step of a colour jitter.
+/// One step of a colour jitter. What the number means is a matter of the policy's
+/// [`Semantics`](crate::Semantics).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JitterOp {
-    /// x + delta.
+    /// Paper: x + value. Torchvision: x · value.
     Brightness(f32),
-    /// (x − mean of the channel) · factor + mean.
+    /// Factor about the mean.
     Contrast(f32),
-    /// HSV saturation · factor.
+    /// Factor.
     Saturation(f32),
-    /// HSV hue + delta, in turns.
+    /// HSV hue + value, in turns.
     Hue(f32),
+}
+
+/// Steps of a colour jitter in the order drawn, at most four.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<JitterOp>", into = "Vec<JitterOp>")]
+pub struct JitterSteps {
+    steps: [Option<JitterOp>; 4],
+}
+
+impl JitterSteps {
+    /// The steps in order.
+    pub fn iter(&self) -> impl Iterator<Item = JitterOp> + '_ {
+        self.steps.iter().flatten().copied()
+    }
+}
+
+impl FromIterator<JitterOp> for JitterSteps {
+    /// The first four.
+    fn from_iter<I: IntoIterator<Item = JitterOp>>(steps: I) -> Self {
+        let mut steps = steps.into_iter();
+        Self { steps: std::array::from_fn(|_| steps.next()) }
+    }
+}
+
+impl From<JitterSteps> for Vec<JitterOp> {
+    fn from(steps: JitterSteps) -> Self {
+        steps.iter().collect()
+    }
+}
+
+impl TryFrom<Vec<JitterOp>> for JitterSteps {
+    type Error = String;
+
+    fn try_from(steps: Vec<JitterOp>) -> Result<Self, String> {
+        if steps.len() > 4 {
+            return Err(format!("{} steps of a colour jitter, expected at most 4", steps.len()));
+        }
+        Ok(steps.into_iter().collect())
+    }
 }
 
 /// An operation that happens to a view, with the values that were drawn.
@@ -35,13 +74,34 @@ pub enum JitterOp {
 pub enum OpParams {
     /// Mirror left and right.
     HorizontalFlip,
+    /// Mirror top and bottom.
+    VerticalFlip,
+    /// Turn counter-clockwise.
+    RightAngle {
+        /// Times 90 degrees, 1 to 3.
+        quarter_turns: u8,
+    },
+    /// Turn counter-clockwise about the centre.
+    Rotate {
+        /// The angle.
+        degrees: f32,
+        /// In [0, 1].
+        fill: f32,
+    },
     /// The steps in the order drawn.
     ColorJitter {
         /// Brightness, contrast and, for colour, saturation and hue.
-        steps: Vec<JitterOp>,
+        steps: JitterSteps,
     },
     /// Luma in all channels.
     Grayscale,
+    /// Each channel: x · gain + offset.
+    ChannelGain {
+        /// One a channel.
+        gains: Vec<f32>,
+        /// One a channel, of values in [0, 1].
+        offsets: Vec<f32>,
+    },
     /// Separable Gaussian of 2 · radius + 1 taps.
     Blur {
         /// Standard deviation in pixels of the view.
@@ -56,6 +116,25 @@ pub enum OpParams {
         /// In [0, 1].
         threshold: f32,
     },
+    /// Keep the highest bits.
+    Posterize {
+        /// 1 to 8.
+        bits: u32,
+    },
+    /// Gaussian noise.
+    Noise {
+        /// Standard deviation in [0, 1].
+        sigma: f32,
+        /// Of ChaCha with 8 rounds, which the values are drawn from.
+        seed: u64,
+    },
+    /// Paint over a rectangle of the view.
+    Erase {
+        /// Which.
+        area: CropBox,
+        /// In [0, 1].
+        value: f32,
+    },
 }
 
 /// Everything that was drawn for one view: applying it again gives the same bits.
@@ -69,122 +148,13 @@ pub struct ViewParams {
     pub ops: Vec<OpParams>,
 }
 
-impl ViewPolicy {
-    /// Draws the parameters of the view that `key` names, for a picture of
-    /// `source` size. Pixels are not needed.
-    ///
-    /// # Errors
-    ///
-    /// If the policy holds a colour operation and the picture is not RGB: see
-    /// [`TwoViewPolicy::resolve`](crate::TwoViewPolicy::resolve).
-    pub fn sample(&self, key: ViewKey, source: PixelShape) -> Result<ViewParams, AugmentError> {
-        let draws = key.draws();
-        let crop = self.sample_crop(&draws, source);
-        let needs_colour = |op| {
-            (source.channels == 3)
-                .then_some(())
-                .ok_or(AugmentError::NeedsColour { op, channels: source.channels })
-        };
-        let mut ops = Vec::with_capacity(self.ops.len());
-        for op in &self.ops {
-            match *op {
-                Op::HorizontalFlip { p } => {
-                    if draws.happens(place::HORIZONTAL_FLIP, p) {
-                        ops.push(OpParams::HorizontalFlip);
-                    }
-                }
-                Op::ColorJitter { p, brightness, contrast, saturation, hue } => {
-                    let colour = saturation > 0.0 || hue > 0.0;
-                    if colour {
-                        needs_colour("color_jitter with saturation or hue")?;
-                    }
-                    if draws.happens(place::COLOR_JITTER, p) {
-                        let around = |i: usize, centre: f64, range: f64| {
-                            draws.uniform(place::COLOR_JITTER + i, [centre - range, centre + range]) as f32
-                        };
-                        let all = [
-                            JitterOp::Brightness(around(1, 0.0, brightness)),
-                            JitterOp::Contrast(around(2, 1.0, contrast)),
-                            JitterOp::Saturation(around(3, 1.0, saturation)),
-                            JitterOp::Hue(around(4, 0.0, hue)),
-                        ];
-                        let order = permutation_of_4(draws.below(place::COLOR_JITTER + 5, 24));
-                        let steps = order
-                            .into_iter()
-                            .map(|i| all[i])
-                            .filter(|step| {
-                                colour || matches!(step, JitterOp::Brightness(_) | JitterOp::Contrast(_))
-                            })
-                            .collect();
-                        ops.push(OpParams::ColorJitter { steps });
-                    }
-                }
-                Op::Grayscale { p } => {
-                    needs_colour("grayscale")?;
-                    if draws.happens(place::GRAYSCALE, p) {
-                        ops.push(OpParams::Grayscale);
-                    }
-                }
-                Op::Blur { p, sigma, border } => {
-                    if draws.happens(place::BLUR, p) {
-                        // Kernel of size/10 pixels made odd: 23 at 224, 3 at 32.
-                        let radius = self.size / 20;
-                        let sigma = draws.uniform(place::BLUR + 1, sigma) as f32;
-                        ops.push(OpParams::Blur { sigma, radius, border });
-                    }
-                }
-                Op::Solarize { p, threshold } => {
-                    if draws.happens(place::SOLARIZE, p) {
-                        ops.push(OpParams::Solarize { threshold: threshold as f32 });
-                    }
-                }
-            }
-        }
-        Ok(ViewParams { source, crop, ops })
-    }
-
-    fn sample_crop(&self, draws: &crate::key::Draws, source: PixelShape) -> CropBox {
-        let (width, height) = (source.width as f64, source.height as f64);
-        let area = draws.uniform(place::CROP, self.crop.area) * width * height;
-        let [low, high] = self.crop.aspect;
-        let aspect = draws.uniform(place::CROP + 1, [low.ln(), high.ln()]).exp();
-        let side = |wanted: f64, limit: usize| (wanted.round_ties_even() as usize).clamp(1, limit);
-        let crop_width = side((area * aspect).sqrt(), source.width);
-        let crop_height = side((area / aspect).sqrt(), source.height);
-        let offset = |i, free: usize| draws.below(place::CROP + i, free as u64 + 1) as usize;
-        CropBox {
-            x: offset(2, source.width - crop_width),
-            y: offset(3, source.height - crop_height),
-            width: crop_width,
-            height: crop_height,
-        }
-    }
-}
-
-/// The `index`-th of the 24 orders of 4 things.
-fn permutation_of_4(index: u64) -> [usize; 4] {
-    let mut left = vec![0, 1, 2, 3];
-    let mut rest = index as usize;
-    std::array::from_fn(|i| {
-        let block = [6, 2, 1, 1][i];
-        let taken = left.remove(rest / block);
-        rest %= block;
-        taken
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_24_orders_are_all_there() {
-        let all: std::collections::BTreeSet<_> = (0..24).map(permutation_of_4).collect();
-        assert_eq!(all.len(), 24);
-        for order in all {
-            let mut sorted = order;
-            sorted.sort_unstable();
-            assert_eq!(sorted, [0, 1, 2, 3]);
+impl Default for ViewParams {
+    /// Of no picture: a place to sample into.
+    fn default() -> Self {
+        Self {
+            source: PixelShape { width: 1, height: 1, channels: 1 },
+            crop: CropBox { x: 0, y: 0, width: 1, height: 1 },
+            ops: Vec::new(),
         }
     }
 }

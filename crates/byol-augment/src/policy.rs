@@ -2,7 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AugmentError, EvalTransform};
+use crate::rules::for_channels;
+use crate::{AugmentError, EvalTransform, Omission, Op};
+
+/// Whose arithmetic colours follow. `docs/parity.md` lists every difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Semantics {
+    /// The paper's (Appendix B) and DeepMind's: real values in [0, 1], brightness
+    /// added, contrast about each channel's mean, HSV saturation.
+    Paper,
+    /// torchvision's on 8-bit tensors: brightness multiplied, contrast and
+    /// saturation blended with the grey picture, every operation rounded to whole
+    /// levels as it rounds.
+    Torchvision,
+}
 
 /// Interpolation kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,9 +40,19 @@ pub struct Resample {
     pub antialias: bool,
 }
 
-/// Random resized crop: area and aspect ratio are drawn once (no retries), the
-/// box is clamped to the picture and placed uniformly on whole pixels, as in
-/// DeepMind's `byol/utils/dataset.py`.
+/// What happens to a crop that is larger than the picture on one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CropFit {
+    /// It is cut to the picture, as in DeepMind's `byol/utils/dataset.py`.
+    Clamp,
+    /// It is drawn again, up to ten times, then the largest central crop within
+    /// the aspect ratios is taken, as torchvision's `RandomResizedCrop`.
+    Retry,
+}
+
+/// Random resized crop: area and aspect ratio are drawn, the box is placed
+/// uniformly on whole pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CropPolicy {
@@ -36,137 +60,8 @@ pub struct CropPolicy {
     pub area: [f64; 2],
     /// Width / height, log-uniform, positive.
     pub aspect: [f64; 2],
-}
-
-/// What a blur sees beyond the edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Border {
-    /// Zeros, as `padding="SAME"` in DeepMind's code.
-    Zero,
-    /// The picture mirrored about its edge pixel, as torchvision.
-    Reflect,
-}
-
-/// One operation and the probability that it happens.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Op {
-    /// Mirror left and right.
-    HorizontalFlip {
-        /// Probability.
-        p: f64,
-    },
-    /// Brightness, contrast, saturation and hue in an order drawn per picture,
-    /// clipped to [0, 1] after each (Appendix B; DeepMind's `augmentations.py`).
-    ColorJitter {
-        /// Probability.
-        p: f64,
-        /// x + U(−b, b).
-        brightness: f64,
-        /// (x − mean of the channel) · U(1−c, 1+c) + mean.
-        contrast: f64,
-        /// HSV saturation · U(1−s, 1+s), clipped to 1. Colour only.
-        saturation: f64,
-        /// HSV hue + U(−h, h), modulo 1. Colour only.
-        hue: f64,
-    },
-    /// 0.2989 R + 0.5870 G + 0.1140 B in all channels. Colour only.
-    Grayscale {
-        /// Probability.
-        p: f64,
-    },
-    /// Gaussian blur; the kernel has size/10 pixels, made odd.
-    Blur {
-        /// Probability.
-        p: f64,
-        /// Standard deviation in pixels, uniform.
-        sigma: [f64; 2],
-        /// What lies beyond the edge.
-        border: Border,
-    },
-    /// x → 1 − x where x ≥ threshold.
-    Solarize {
-        /// Probability.
-        p: f64,
-        /// In [0, 1]; 0.5 in the paper.
-        threshold: f64,
-    },
-}
-
-/// The name of an operation, without its values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is documented at `Op`")]
-pub enum OpKind {
-    HorizontalFlip,
-    ColorJitter,
-    Grayscale,
-    Blur,
-    Solarize,
-}
-
-impl OpKind {
-    /// The name in TOML.
-    pub fn name(self) -> &'static str {
-        match self {
-            OpKind::HorizontalFlip => "horizontal_flip",
-            OpKind::ColorJitter => "color_jitter",
-            OpKind::Grayscale => "grayscale",
-            OpKind::Blur => "blur",
-            OpKind::Solarize => "solarize",
-        }
-    }
-}
-
-impl Op {
-    /// Which operation it is.
-    pub fn kind(&self) -> OpKind {
-        match self {
-            Op::HorizontalFlip { .. } => OpKind::HorizontalFlip,
-            Op::ColorJitter { .. } => OpKind::ColorJitter,
-            Op::Grayscale { .. } => OpKind::Grayscale,
-            Op::Blur { .. } => OpKind::Blur,
-            Op::Solarize { .. } => OpKind::Solarize,
-        }
-    }
-
-    fn check(&self) -> Result<(), AugmentError> {
-        let name = self.kind().name();
-        let bad = |key: &str, value: String, expected| AugmentError::Policy {
-            key: format!("{name}.{key}"),
-            value,
-            expected,
-        };
-        let unit = |key: &str, x: f64| {
-            (0.0..=1.0)
-                .contains(&x)
-                .then_some(())
-                .ok_or_else(|| bad(key, x.to_string(), "a number from 0 to 1"))
-        };
-        match *self {
-            Op::HorizontalFlip { p } | Op::Grayscale { p } => unit("p", p),
-            Op::ColorJitter { p, brightness, contrast, saturation, hue } => {
-                unit("p", p)?;
-                unit("brightness", brightness)?;
-                unit("contrast", contrast)?;
-                unit("saturation", saturation)?;
-                (0.0..=0.5)
-                    .contains(&hue)
-                    .then_some(())
-                    .ok_or_else(|| bad("hue", hue.to_string(), "a number from 0 to 0.5"))
-            }
-            Op::Blur { p, sigma, .. } => {
-                unit("p", p)?;
-                (sigma[0] > 0.0 && sigma[0] <= sigma[1] && sigma[1].is_finite())
-                    .then_some(())
-                    .ok_or_else(|| bad("sigma", format!("{sigma:?}"), "0 < low <= high, in pixels"))
-            }
-            Op::Solarize { p, threshold } => {
-                unit("p", p)?;
-                unit("threshold", threshold)
-            }
-        }
-    }
+    /// When it does not fit.
+    pub fit: CropFit,
 }
 
 /// Per-channel normalisation, the last thing that happens: (x − mean) / std
@@ -214,6 +109,8 @@ impl Normalize {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TwoViewPolicy {
+    /// Whose arithmetic.
+    pub semantics: Semantics,
     /// Side of a view in pixels.
     pub size: usize,
     /// Share of the short side that evaluation keeps (224/256 for photographs, 1
@@ -231,27 +128,13 @@ pub struct TwoViewPolicy {
     pub normalize: Normalize,
 }
 
-/// An operation, or a part of one, that a policy asked for and that has no
-/// meaning for the pictures at hand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Omission {
-    /// What was left out.
-    pub what: String,
-    /// Why.
-    pub why: String,
-}
-
-impl std::fmt::Display for Omission {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} left out: {}", self.what, self.why)
-    }
-}
-
 /// One policy, ready to sample: every operation has a meaning for the channels
 /// that it was resolved for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ViewPolicy {
+    /// Whose arithmetic.
+    pub semantics: Semantics,
     /// Side of a view in pixels.
     pub size: usize,
     /// Interpolation.
@@ -284,7 +167,7 @@ pub struct ResolvedPolicy {
     pub omitted: Vec<Omission>,
 }
 
-const MAX_SIZE: usize = 4096;
+pub(crate) const MAX_SIZE: usize = 4096;
 
 impl TwoViewPolicy {
     /// The same policy for views of another size.
@@ -314,6 +197,7 @@ impl TwoViewPolicy {
             })
             .collect();
         let view = ViewPolicy {
+            semantics: self.semantics,
             size: self.size,
             resample: self.resample,
             crop: self.crop,
@@ -322,6 +206,7 @@ impl TwoViewPolicy {
         };
         let view_prime = ViewPolicy { ops: ops_prime, ..view.clone() };
         let eval = EvalTransform {
+            semantics: self.semantics,
             size: self.size,
             crop: self.eval_crop,
             resample: self.resample,
@@ -367,26 +252,5 @@ impl TwoViewPolicy {
             );
         }
         self.normalize.check(Some(channels))
-    }
-}
-
-/// The rule for colour: an operation as it is meaningful for `channels`.
-fn for_channels(op: Op, channels: usize, omitted: &mut Vec<Omission>) -> Option<Op> {
-    if channels == 3 {
-        return Some(op);
-    }
-    let why = format!("pictures have {channels} channel(s), not red, green and blue");
-    match op {
-        Op::ColorJitter { p, brightness, contrast, saturation, hue } => {
-            if saturation > 0.0 || hue > 0.0 {
-                omitted.push(Omission { what: "color_jitter's saturation and hue".into(), why });
-            }
-            Some(Op::ColorJitter { p, brightness, contrast, saturation: 0.0, hue: 0.0 })
-        }
-        Op::Grayscale { .. } => {
-            omitted.push(Omission { what: "grayscale".into(), why });
-            None
-        }
-        other => Some(other),
     }
 }

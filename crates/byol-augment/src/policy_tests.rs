@@ -8,17 +8,7 @@ fn byol_is_table_6() {
     assert_eq!(policy.crop.area, [0.08, 1.0]);
     let resolved = policy.resolve(3).unwrap();
     assert!(resolved.omitted.is_empty());
-    let p = |ops: &[Op]| {
-        ops.iter()
-            .map(|op| match *op {
-                Op::HorizontalFlip { p }
-                | Op::Grayscale { p }
-                | Op::ColorJitter { p, .. }
-                | Op::Blur { p, .. }
-                | Op::Solarize { p, .. } => p,
-            })
-            .collect::<Vec<_>>()
-    };
+    let p = |ops: &[Op]| ops.iter().map(Op::probability).collect::<Vec<_>>();
     assert_eq!(p(&resolved.view.ops), [0.5, 0.8, 0.2, 1.0, 0.0]);
     assert_eq!(p(&resolved.view_prime.ops), [0.5, 0.8, 0.2, 0.1, 0.2]);
 }
@@ -53,4 +43,18 @@ fn unknown_keys_and_bad_values_are_refused() {
     let mut policy = TwoViewPolicy::preset("byol").unwrap();
     policy.normalize.mean = vec![0.1, 0.2];
     assert!(policy.resolve(3).unwrap_err().to_string().contains("normalize.mean"));
+}
+
+#[test]
+fn every_policy_that_ships_resolves() {
+    for name in TwoViewPolicy::presets() {
+        let mut policy = TwoViewPolicy::preset(name).unwrap();
+        policy.resolve(if policy.normalize.mean.len() == 3 { 3 } else { 5 }).unwrap();
+        policy.normalize = Normalize { mean: vec![0.5], std: vec![0.25] };
+        for channels in [1, 2, 3, 13] {
+            let resolved = policy.resolve(channels).unwrap();
+            let names_rgb = resolved.omitted.iter().all(|o| o.to_string().contains("red, green and blue"));
+            assert!(names_rgb && (channels != 3 || resolved.omitted.is_empty()), "{name}");
+        }
+    }
 }

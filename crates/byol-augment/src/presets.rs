@@ -2,8 +2,16 @@
 
 use crate::{AugmentError, TwoViewPolicy};
 
-const PRESETS: [(&str, &str); 2] =
-    [("byol", include_str!("../policies/byol.toml")), ("small", include_str!("../policies/small.toml"))];
+const PRESETS: [(&str, &str); 8] = [
+    ("byol", include_str!("../policies/byol.toml")),
+    ("byol-torchvision", include_str!("../policies/byol-torchvision.toml")),
+    ("simclr", include_str!("../policies/simclr.toml")),
+    ("weak", include_str!("../policies/weak.toml")),
+    ("small", include_str!("../policies/small.toml")),
+    ("grey", include_str!("../policies/grey.toml")),
+    ("multispectral", include_str!("../policies/multispectral.toml")),
+    ("microscopy", include_str!("../policies/microscopy.toml")),
+];
 
 impl TwoViewPolicy {
     /// Names of the policies that ship.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use byol_augment::{CropPolicy, PixelShape, Pixels, TwoViewPolicy, ViewKey, ViewParams, Workspace};
+use byol_augment::{CropFit, CropPolicy, PixelShape, Pixels, TwoViewPolicy, ViewKey, ViewParams, Workspace};
 use proptest::prelude::*;
 
 fn pixels_of(shape: PixelShape, seed: u64) -> Vec<u8> {
@@ -50,7 +50,7 @@ proptest! {
         let mut policy = TwoViewPolicy::preset("byol").unwrap().with_size(side);
         policy.ops.clear();
         policy.prime.clear();
-        policy.crop = CropPolicy { area: [1.0, 1.0], aspect: [1.0, 1.0] };
+        policy.crop = CropPolicy { area: [1.0, 1.0], aspect: [1.0, 1.0], fit: CropFit::Clamp };
         policy.normalize.mean = vec![0.0];
         policy.normalize.std = vec![1.0];
         let policy = policy.resolve(3).unwrap().view;

@@ -189,6 +189,29 @@ def main():
                 height=region[3], out_height=size[0], out_width=size[1],
                 antialias=antialias)
 
+    # Whole policies: crop, clip, flip, jitter, grey, blur, solarize, with the
+    # parameters as byol-augment prints them.
+    for size, order, grey, solar, padding in [
+        (16, ["hue", "contrast", "saturation", "brightness"], False, True, "zero"),
+        (41, ["brightness", "saturation", "hue", "contrast"], False, False, "zero"),
+        (30, ["saturation", "contrast", "brightness", "hue"], True, True, "reflect"),
+    ]:
+        box = (1, 2, 8, 9)
+        y = clip(resize(x, box, (size, size), False))[:, :, ::-1]
+        for op in order:
+            y = clip(COLOUR[op](y, values[op]))
+        if grey:
+            y = clip(grayscale(y))
+        radius, sigma = size // 20, 1.1
+        if radius > 0:
+            y = blur(y, radius, sigma, padding)
+        if solar:
+            y = solarize(y, 0.5)
+        ops = [{"op": "horizontal_flip"}, {"op": "color_jitter", "steps": [{op: values[op]} for op in order]}]
+        ops += [{"op": "grayscale"}] * grey + [{"op": "blur", "sigma": sigma, "radius": radius, "border": padding}]
+        ops += [{"op": "solarize", "threshold": 0.5}] * solar
+        add("policy", y, size=size, crop=dict(zip(("x", "y", "width", "height"), box)), ops=ops)
+
     expected = {"height": HEIGHT, "width": WIDTH, "channels": 3,
                 "data": u8.ravel().tolist(), "cases": cases}
     Path(__file__).with_name("expected.json").write_text(json.dumps(expected) + "\n")
