@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
 
 /// Bootstrap Your Own Latent: encoders from unlabelled pictures.
@@ -29,6 +30,7 @@ pub enum Command {
     Pretrain(PretrainArgs),
     LinearEval(EvalArgs),
     Knn(KnnArgs),
+    Bench(BenchArgs),
     Dev(DevArgs),
 }
 
@@ -85,11 +87,13 @@ pub struct RecipeArgs {
     pub seed: Option<u64>,
 }
 
-/// Draw a grid of pictures and their two views.
+/// Draw a grid of pictures and their two views, with what was drawn beneath.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cargo xtask preview
+  cargo xtask preview --op contrast --rows 4 --out contrast.png
+  cargo xtask preview --policy grey --out grey.png
   cargo xtask preview --rows 12 --seed 1 --set policy.crop.area=[0.1,0.5] --out small-crops.png")]
 pub struct PreviewArgs {
     /// A folder of shards [default: the set that ships].
@@ -97,6 +101,13 @@ pub struct PreviewArgs {
     pub data: Option<PathBuf>,
     #[command(flatten)]
     pub recipe: RecipeArgs,
+    /// A policy that ships, in place of the recipe's: byol, byol-torchvision, simclr, weak,
+    /// small, grey, multispectral or microscopy.
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
+    /// One operation over its range (brightness, blur, rotate …) in place of views.
+    #[arg(long, value_name = "NAME")]
+    pub op: Option<String>,
     /// Pictures.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub rows: u32,
@@ -194,6 +205,52 @@ pub struct KnnArgs {
     /// T in the votes' weight exp(similarity / T).
     #[arg(long, default_value_t = 0.07)]
     pub temperature: f64,
+}
+
+/// Measure how fast a part is.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask bench augment --photos photos
+  cargo xtask bench augment --photos photos --size 28 --gray --json")]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    pub command: BenchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    Augment(BenchAugmentArgs),
+}
+
+/// Two views of each picture: JPEG to 224 pixels, or small arrays (--size 32).
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (photos: a folder with .jpg files):
+  cargo xtask bench augment --photos photos
+  cargo xtask bench augment --photos photos --size 32 --threads 2")]
+pub struct BenchAugmentArgs {
+    /// A folder of JPEG files, looked through with its sub-folders.
+    #[arg(long, value_name = "DIR")]
+    pub photos: PathBuf,
+    /// Side of a view; up to 64 the pictures are arrays of that size, and views have no blur.
+    #[arg(long, value_name = "N", default_value_t = 224, value_parser = clap::value_parser!(u16).range(1..=4096).map(usize::from))]
+    pub size: usize,
+    /// Arrays of one channel.
+    #[arg(long)]
+    pub gray: bool,
+    /// Threads, each with pictures of its own.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: u16,
+    /// Seconds for each figure, five repeats together.
+    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    pub seconds: f64,
+    /// The portable code too.
+    #[arg(long)]
+    pub portable: bool,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// For those who work on this repository.

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{BenchCommand, Cli, Command};
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
@@ -27,6 +27,9 @@ pub fn run() -> ExitCode {
         Command::Pretrain(args) => commands::pretrain::run(&args),
         Command::LinearEval(args) => commands::evaluate::linear_eval(&args),
         Command::Knn(args) => commands::evaluate::knn(&args),
+        Command::Bench(args) => match args.command {
+            BenchCommand::Augment(args) => commands::bench::augment::run(&args),
+        },
         Command::Dev(args) => dev::run(&args),
     };
     match result {

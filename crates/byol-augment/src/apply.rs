@@ -122,7 +122,9 @@ fn check_params(op: &OpParams, channels: usize) -> Result<(), AugmentError> {
                 got: format!("{channels} channels"),
             })
         }
-        OpParams::Blur { sigma, radius, .. } if !(*sigma > 0.0) || *radius > crate::policy::MAX_SIZE => {
+        OpParams::Blur { sigma, radius, .. }
+            if *sigma <= 0.0 || sigma.is_nan() || *radius > crate::policy::MAX_SIZE =>
+        {
             Err(AugmentError::Policy {
                 key: "blur".into(),
                 value: format!("sigma {sigma}, radius {radius}"),

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use byol_augment::{CropFit, CropPolicy, PixelShape, Pixels, TwoViewPolicy, ViewKey, ViewParams, Workspace};
+use byol_augment::{
+    Border, CropBox, CropFit, CropPolicy, JitterOp, OpParams, PixelShape, Pixels, Semantics, TwoViewPolicy,
+    ViewKey, ViewParams, Workspace,
+};
 use proptest::prelude::*;
 
 fn pixels_of(shape: PixelShape, seed: u64) -> Vec<u8> {
@@ -11,7 +14,59 @@ fn pixels_of(shape: PixelShape, seed: u64) -> Vec<u8> {
         .collect()
 }
 
+/// Operations as somebody might write them into stored parameters.
+fn any_op() -> impl Strategy<Value = OpParams> {
+    let area = (0usize..70, 0usize..70, any::<usize>(), any::<usize>())
+        .prop_map(|(x, y, width, height)| CropBox { x, y, width, height });
+    let step = prop_oneof![
+        any::<f32>().prop_map(JitterOp::Brightness),
+        any::<f32>().prop_map(JitterOp::Contrast),
+        any::<f32>().prop_map(JitterOp::Saturation),
+        any::<f32>().prop_map(JitterOp::Hue),
+    ];
+    let border = prop_oneof![Just(Border::Zero), Just(Border::Reflect)];
+    prop_oneof![
+        Just(OpParams::HorizontalFlip),
+        Just(OpParams::VerticalFlip),
+        Just(OpParams::Grayscale),
+        any::<u8>().prop_map(|quarter_turns| OpParams::RightAngle { quarter_turns }),
+        (any::<f32>(), any::<f32>()).prop_map(|(degrees, fill)| OpParams::Rotate { degrees, fill }),
+        proptest::collection::vec(step, 0..5)
+            .prop_map(|steps| OpParams::ColorJitter { steps: steps.into_iter().collect() }),
+        proptest::collection::vec(any::<f32>(), 0..4)
+            .prop_map(|gains| OpParams::ChannelGain { offsets: gains.clone(), gains }),
+        (any::<f32>(), 0usize..60, border).prop_map(|(sigma, radius, border)| OpParams::Blur {
+            sigma,
+            radius,
+            border
+        }),
+        any::<f32>().prop_map(|threshold| OpParams::Solarize { threshold }),
+        any::<u32>().prop_map(|bits| OpParams::Posterize { bits }),
+        (any::<f32>(), any::<u64>()).prop_map(|(sigma, seed)| OpParams::Noise { sigma, seed }),
+        (area, any::<f32>()).prop_map(|(area, value)| OpParams::Erase { area, value }),
+    ]
+}
+
 proptest! {
+    /// A result or an error, never a panic, whatever stands in stored parameters.
+    #[test]
+    fn no_parameters_panic(
+        ops in proptest::collection::vec(any_op(), 0..6), torchvision: bool, colour: bool,
+        x in 0usize..40, y in 0usize..40, width in 0usize..50, height in 0usize..50, size in 1usize..40,
+    ) {
+        let shape = PixelShape { width: 33, height: 27, channels: if colour { 3 } else { 1 } };
+        let data = pixels_of(shape, 1);
+        let pixels = Pixels::new(&data, 33, 27, shape.channels).unwrap();
+        let mut policy = TwoViewPolicy::preset("small").unwrap().with_size(size);
+        policy.semantics = if torchvision { Semantics::Torchvision } else { Semantics::Paper };
+        let policy = policy.resolve(shape.channels).unwrap().view;
+        let params = ViewParams { source: shape, crop: CropBox { x, y, width, height }, ops };
+        let mut view = vec![0.0; policy.output_len(shape.channels)];
+        let inside = width > 0 && height > 0 && x + width <= 33 && y + height <= 27;
+        let result = policy.apply(&params, pixels, &mut Workspace::default(), &mut view);
+        prop_assert!(inside || result.is_err());
+    }
+
     #[test]
     fn crops_lie_inside_and_views_replay(
         width in 1usize..40, height in 1usize..40, colour: bool, size in 1usize..48,

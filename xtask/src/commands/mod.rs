@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod bench;
 pub mod datasets;
 pub mod download;
 pub mod evaluate;

@@ -1,3 +1,8 @@
+#![allow(
+    clippy::needless_range_loop,
+    reason = "plain loops over lanes and taps stay within the instruction set"
+)]
+
 use std::arch::x86_64::{
     __m512, _CMP_GE_OQ, _MM_FROUND_TO_NEAREST_INT, _MM_FROUND_TO_NEG_INF, _mm_loadu_si128, _mm512_abs_ps,
     _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_div_ps,

@@ -61,7 +61,7 @@ pub(crate) trait Isa {
     }
 }
 
-/// Sixteen rows of bytes, each as long as the first.
+/// Sixteen rows of bytes of one length.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ByteRows<'a> {
     rows: [&'a [u8]; LANES],

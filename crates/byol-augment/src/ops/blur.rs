@@ -1,5 +1,10 @@
 //! Separable Gaussian blur on a strip of rows that stays in cache.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "plain loops over lanes and taps stay within the instruction set"
+)]
+
 use super::{lanes, lanes_mut, reflect};
 use crate::Border;
 use crate::kernels::{Buffer, Isa, LANES};

@@ -6,6 +6,11 @@
 //! rows, from which output rows are weighed together. Nothing is kept for the
 //! whole picture, and rows that no output needs are never touched.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "plain loops over lanes and taps stay within the instruction set"
+)]
+
 use super::taps::Taps;
 use super::{lanes, lanes_mut};
 use crate::kernels::{Buffer, ByteRows, Isa, LANES};

@@ -54,7 +54,11 @@ macro_rules! each_rgb {
 #[inline(always)]
 pub(crate) fn brightness<I: Isa, const TV: bool>(plane: &mut [f32], value: f32) {
     let value = I::splat(value);
-    each!(plane, |x| { cut::<I, TV>(clip::<I, TV>(if TV { I::mul(x, value) } else { I::add(x, value) })) });
+    if TV {
+        each!(plane, |x| cut::<I, TV>(clip::<I, TV>(I::mul(x, value))));
+    } else {
+        each!(plane, |x| clip::<I, TV>(I::add(x, value)));
+    }
 }
 
 /// (x − mean) · factor + mean, each semantics in its own order of operations.
