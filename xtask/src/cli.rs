@@ -243,8 +243,8 @@ pub struct BenchAugmentArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: u16,
     /// Seconds for each figure, five repeats together.
-    #[arg(long, value_name = "S", default_value_t = 5.0)]
-    pub seconds: f64,
+    #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub seconds: u32,
     /// The portable code too.
     #[arg(long)]
     pub portable: bool,

@@ -13,7 +13,7 @@ fn jitter(parts: [f64; 4]) -> Op {
 }
 
 fn operations(c: &mut Criterion) {
-    let cases: [(&str, Vec<Op>); 12] = [
+    let cases: [(&str, Vec<Op>); 18] = [
         ("crop", vec![]),
         ("horizontal_flip", vec![Op::HorizontalFlip { p: 1.0 }]),
         ("brightness", vec![jitter([0.4, 0.0, 0.0, 0.0])]),
@@ -25,6 +25,12 @@ fn operations(c: &mut Criterion) {
         ("blur 1", vec![Op::Blur { p: 1.0, sigma: [1.0, 1.0], border: Border::Reflect }]),
         ("blur 2", vec![Op::Blur { p: 1.0, sigma: [2.0, 2.0], border: Border::Reflect }]),
         ("solarize", vec![Op::Solarize { p: 1.0, threshold: 0.5 }]),
+        ("vertical_flip", vec![Op::VerticalFlip { p: 1.0 }]),
+        ("right_angle", vec![Op::RightAngle { p: 1.0 }]),
+        ("channel_gain", vec![Op::ChannelGain { p: 1.0, gain: 0.3, offset: 0.1 }]),
+        ("posterize", vec![Op::Posterize { p: 1.0, bits: 4 }]),
+        ("noise", vec![Op::Noise { p: 1.0, sigma: [0.01, 0.05] }]),
+        ("erase", vec![Op::Erase { p: 1.0, area: [0.02, 0.33], aspect: [0.3, 3.3], value: 0.5 }]),
         ("rotate", vec![Op::Rotate { p: 1.0, degrees: [-30.0, 30.0], fill: 0.0 }]),
     ];
     let (width, height) = (500, 375);

@@ -4,6 +4,7 @@ use crate::kernels::{Buffer, Isa, dispatch};
 use crate::ops::blur::{BlurBuffers, Blurrer};
 use crate::ops::crop::{CropBuffers, CropTask, Resizer};
 use crate::ops::{pointwise, top, whole};
+use crate::policy::check_size;
 use crate::program::{Head, Program, Step};
 use crate::{
     AugmentError, CropBox, Normalize, OpParams, Path, Pixels, Resample, Semantics, ViewParams, ViewPolicy,
@@ -85,7 +86,9 @@ impl Job<'_> {
     /// If the output or the parameters do not fit the picture.
     pub(crate) fn run(self) -> Result<(), AugmentError> {
         let shape = self.pixels.shape();
-        let expected = shape.channels * self.size * self.size;
+        check_size(self.size)?;
+        self.normalize.check(shape.channels)?;
+        let expected = self.size * self.size * shape.channels;
         if self.view.len() != expected {
             return Err(AugmentError::OutputLength { expected, got: self.view.len() });
         }
@@ -94,9 +97,9 @@ impl Job<'_> {
             len > 0 && from.checked_add(len).is_some_and(|end| end <= limit)
         };
         if !inside(x, width, shape.width) || !inside(y, height, shape.height) {
-            return Err(AugmentError::ShapeMismatch {
-                expected: format!("a crop of {width}x{height} at ({x}, {y})"),
-                got: shape.to_string(),
+            return Err(AugmentError::Params {
+                what: format!("a crop of {width}x{height} at ({x}, {y})"),
+                got: format!("a picture of {shape}"),
             });
         }
         for op in self.ops {
@@ -116,12 +119,10 @@ fn check_params(op: &OpParams, channels: usize) -> Result<(), AugmentError> {
             let needs = |step| matches!(step, crate::JitterOp::Saturation(_) | crate::JitterOp::Hue(_));
             if steps.iter().any(needs) { colour("color_jitter with saturation or hue") } else { Ok(()) }
         }
-        OpParams::ChannelGain { gains, offsets } if gains.len() != channels || offsets.len() != channels => {
-            Err(AugmentError::ShapeMismatch {
-                expected: format!("{} gains and {} offsets", gains.len(), offsets.len()),
-                got: format!("{channels} channels"),
-            })
-        }
+        OpParams::ChannelGain { channels: drawn } if drawn.len() != channels => Err(AugmentError::Params {
+            what: format!("gains of {} channels", drawn.len()),
+            got: format!("a picture of {channels}"),
+        }),
         OpParams::Blur { sigma, radius, .. }
             if *sigma <= 0.0 || sigma.is_nan() || *radius > crate::policy::MAX_SIZE =>
         {
@@ -301,8 +302,9 @@ impl Sheet<'_> {
                         Step::Solarize(threshold) => pointwise::solarize::<I, TV>(plane, threshold),
                         Step::Posterize(bits) => pointwise::posterize::<I, TV>(plane, bits),
                         Step::ChannelGain(op) => {
-                            if let OpParams::ChannelGain { gains, offsets } = &ops[op] {
-                                pointwise::channel_gain::<I, TV>(plane, gains[c], offsets[c]);
+                            if let OpParams::ChannelGain { channels } = &ops[op] {
+                                let [gain, offset] = channels.of(c);
+                                pointwise::channel_gain::<I, TV>(plane, gain, offset);
                             }
                         }
                         Step::Saturation(_) | Step::Hue(_) | Step::Grayscale => {}

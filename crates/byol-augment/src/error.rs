@@ -68,6 +68,14 @@ pub enum AugmentError {
         /// Values given.
         got: usize,
     },
+    /// Stored parameters that no picture of this shape, or no policy, could have.
+    #[error("the parameters do not fit: {what} for {got}")]
+    Params {
+        /// What they ask for.
+        what: String,
+        /// What is at hand.
+        got: String,
+    },
     /// The processor has no such instructions.
     #[error("this processor has no {path} instructions; `Path::best()` is the fastest it has")]
     NoPath {

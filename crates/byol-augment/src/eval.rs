@@ -23,6 +23,11 @@ pub struct EvalTransform {
 }
 
 impl EvalTransform {
+    /// Values in a prepared picture: channels · size · size.
+    pub fn output_len(&self, channels: usize) -> usize {
+        channels * self.size * self.size
+    }
+
     /// Writes the prepared picture to `out`: `f32`, CHW.
     ///
     /// # Errors

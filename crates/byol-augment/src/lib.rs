@@ -16,7 +16,8 @@
 //! * [`Path`] is the instruction set in use; the best one is chosen by itself.
 //!
 //! A view depends only on (policy, seed, epoch, sample, view, pixels): never on
-//! threads, batches or the order of calls. The crate knows no tensor library,
+//! threads, batches or the order of calls. (Processors without AVX2 may differ in the
+//! last place of an `f32`.) The crate knows no tensor library,
 //! reads no file and starts no thread.
 //!
 //! ```
@@ -60,7 +61,7 @@ pub use kernels::Path;
 pub use key::ViewKey;
 pub use multi_crop::CropGroup;
 pub use op::{Border, Op, OpKind};
-pub use params::{CropBox, JitterOp, JitterSteps, OpParams, ViewParams};
+pub use params::{ChannelGains, CropBox, JitterOp, JitterSteps, OpParams, ViewParams};
 pub use pixels::{PixelShape, Pixels};
 pub use policy::{
     CropFit, CropPolicy, Filter, Normalize, Resample, ResolvedPolicy, Semantics, TwoViewPolicy, ViewPolicy,

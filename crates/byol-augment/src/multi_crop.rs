@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::MAX_SIZE;
+use crate::policy::check_size;
 use crate::{AugmentError, ResolvedPolicy, ViewPolicy};
 
 /// Some views of one size.
@@ -31,9 +31,7 @@ impl ResolvedPolicy {
         let mut policies = Vec::new();
         for group in groups {
             let [low, high] = group.area;
-            if group.size == 0 || group.size > MAX_SIZE {
-                return bad("size", group.size.to_string(), "1 to 4096 pixels");
-            }
+            check_size(group.size)?;
             if !(low > 0.0 && low <= high && high <= 1.0) {
                 return bad("area", format!("{:?}", group.area), "0 < low <= high <= 1");
             }

@@ -225,7 +225,9 @@ impl Op {
                 unit("gain", gain)?;
                 unit("offset", offset)
             }
-            Op::Blur { sigma, .. } => rising("sigma", sigma, f64::MIN_POSITIVE, "0 < low <= high, in pixels"),
+            Op::Blur { sigma, .. } => {
+                rising("sigma", sigma, f64::from(f32::MIN_POSITIVE), "0 < low <= high, in pixels")
+            }
             Op::Solarize { threshold, .. } => unit("threshold", threshold),
             Op::Posterize { bits, .. } => {
                 require((1..=8).contains(&bits), "bits", bits.to_string(), "1 to 8 bits")

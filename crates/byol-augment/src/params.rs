@@ -68,6 +68,67 @@ impl TryFrom<Vec<JitterOp>> for JitterSteps {
     }
 }
 
+/// Channels whose gains lie in the parameters themselves, without an allocation.
+const FEW: usize = 16;
+
+/// Gain and offset (of values in [0, 1]) of each channel.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<[f32; 2]>", into = "Vec<[f32; 2]>")]
+pub struct ChannelGains {
+    few: [[f32; 2]; FEW],
+    more: Vec<[f32; 2]>,
+    n: usize,
+}
+
+impl ChannelGains {
+    /// Channels.
+    pub fn len(&self) -> usize {
+        self.n
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.n == 0
+    }
+
+    /// Gain and offset of each channel in order.
+    pub fn iter(&self) -> impl Iterator<Item = [f32; 2]> + '_ {
+        self.few.iter().take(self.n).chain(&self.more).copied()
+    }
+
+    /// Gain and offset of channel `c`; those that change nothing beyond the last.
+    pub fn of(&self, c: usize) -> [f32; 2] {
+        let found = if c < FEW { self.few.get(c).filter(|_| c < self.n) } else { self.more.get(c - FEW) };
+        found.copied().unwrap_or([1.0, 0.0])
+    }
+}
+
+impl FromIterator<[f32; 2]> for ChannelGains {
+    fn from_iter<I: IntoIterator<Item = [f32; 2]>>(values: I) -> Self {
+        let mut gains = Self::default();
+        for value in values {
+            match gains.few.get_mut(gains.n) {
+                Some(slot) => *slot = value,
+                None => gains.more.push(value),
+            }
+            gains.n += 1;
+        }
+        gains
+    }
+}
+
+impl From<ChannelGains> for Vec<[f32; 2]> {
+    fn from(gains: ChannelGains) -> Self {
+        gains.iter().collect()
+    }
+}
+
+impl From<Vec<[f32; 2]>> for ChannelGains {
+    fn from(values: Vec<[f32; 2]>) -> Self {
+        values.into_iter().collect()
+    }
+}
+
 /// An operation that happens to a view, with the values that were drawn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
@@ -97,10 +158,8 @@ pub enum OpParams {
     Grayscale,
     /// Each channel: x · gain + offset.
     ChannelGain {
-        /// One a channel.
-        gains: Vec<f32>,
-        /// One a channel, of values in [0, 1].
-        offsets: Vec<f32>,
+        /// What each channel gets.
+        channels: ChannelGains,
     },
     /// Separable Gaussian of 2 · radius + 1 taps.
     Blur {

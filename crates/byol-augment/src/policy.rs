@@ -77,13 +77,17 @@ pub struct Normalize {
 
 impl Normalize {
     /// Mean and standard deviation of channel `c`.
+    ///
+    /// # Panics
+    ///
+    /// If they were given for each channel and `c` is none of them.
     pub fn channel(&self, c: usize) -> (f32, f32) {
         let pick = |v: &[f64]| v[if v.len() == 1 { 0 } else { c }] as f32;
         (pick(&self.mean), pick(&self.std))
     }
 
-    fn check(&self, channels: Option<usize>) -> Result<(), AugmentError> {
-        let fits = |n: usize| n == 1 || channels.map_or(n > 0, |c| n == c);
+    pub(crate) fn check(&self, channels: usize) -> Result<(), AugmentError> {
+        let fits = |n: usize| n == 1 || n == channels;
         for (key, values) in [("normalize.mean", &self.mean), ("normalize.std", &self.std)] {
             if !fits(values.len()) || values.iter().any(|x| !x.is_finite()) {
                 return Err(AugmentError::Policy {
@@ -93,7 +97,8 @@ impl Normalize {
                 });
             }
         }
-        if self.std.iter().any(|&s| s <= 0.0) {
+        // As it will be used: in `f32`.
+        if self.std.iter().any(|&s| s <= 0.0 || !(1.0 / (s as f32)).is_finite()) {
             return Err(AugmentError::Policy {
                 key: "normalize.std".into(),
                 value: format!("{:?}", self.std),
@@ -122,7 +127,8 @@ pub struct TwoViewPolicy {
     pub crop: CropPolicy,
     /// The operations of T, in order; each kind at most once.
     pub ops: Vec<Op>,
-    /// Operations of T′ that stand in place of T's of the same kind.
+    /// Operations of T′ that stand in place of T's of the same kind; none, and T′ is T.
+    #[serde(default)]
     pub prime: Vec<Op>,
     /// The last step.
     pub normalize: Normalize,
@@ -169,6 +175,13 @@ pub struct ResolvedPolicy {
 
 pub(crate) const MAX_SIZE: usize = 4096;
 
+pub(crate) fn check_size(size: usize) -> Result<(), AugmentError> {
+    if (1..=MAX_SIZE).contains(&size) {
+        return Ok(());
+    }
+    Err(AugmentError::Policy { key: "size".into(), value: size.to_string(), expected: "1 to 4096 pixels" })
+}
+
 impl TwoViewPolicy {
     /// The same policy for views of another size.
     pub fn with_size(mut self, size: usize) -> Self {
@@ -189,13 +202,18 @@ impl TwoViewPolicy {
         let mut omitted = Vec::new();
         let ops: Vec<Op> =
             self.ops.iter().filter_map(|op| for_channels(*op, channels, &mut omitted)).collect();
-        let ops_prime = ops
-            .iter()
-            .map(|op| {
-                let difference = self.prime.iter().find(|d| d.kind() == op.kind());
-                difference.and_then(|d| for_channels(*d, channels, &mut Vec::new())).unwrap_or(*op)
-            })
-            .collect();
+        let mut ops_prime = Vec::with_capacity(ops.len());
+        for op in &ops {
+            let difference = self.prime.iter().find(|d| d.kind() == op.kind());
+            let changed = difference.and_then(|d| for_channels(*d, channels, &mut omitted));
+            ops_prime.push(changed.unwrap_or(*op));
+        }
+        let mut said = Vec::new();
+        omitted.retain(|omission| {
+            let new = !said.contains(omission);
+            said.push(omission.clone());
+            new
+        });
         let view = ViewPolicy {
             semantics: self.semantics,
             size: self.size,
@@ -219,9 +237,7 @@ impl TwoViewPolicy {
         let bad = |key: &str, value: String, expected| {
             Err(AugmentError::Policy { key: key.into(), value, expected })
         };
-        if self.size == 0 || self.size > MAX_SIZE {
-            return bad("size", self.size.to_string(), "1 to 4096 pixels");
-        }
+        check_size(self.size)?;
         if channels == 0 {
             return bad("channels", "0".into(), "at least 1");
         }
@@ -251,6 +267,6 @@ impl TwoViewPolicy {
                 "only operations that `ops` has too (T′ is T with differences)",
             );
         }
-        self.normalize.check(Some(channels))
+        self.normalize.check(channels)
     }
 }

@@ -1,6 +1,7 @@
 //! Sampling: a policy and a key give the parameters of a view.
 
 use crate::key::{Draws, Stream, place, stream};
+use crate::policy::check_size;
 use crate::{
     AugmentError, CropBox, CropFit, CropPolicy, JitterOp, Op, OpParams, PixelShape, Semantics, ViewKey,
     ViewParams, ViewPolicy,
@@ -34,6 +35,11 @@ impl ViewPolicy {
         source: PixelShape,
         params: &mut ViewParams,
     ) -> Result<(), AugmentError> {
+        let PixelShape { width, height, channels } = source;
+        if width == 0 || height == 0 || channels == 0 {
+            return Err(AugmentError::EmptyPicture { width, height, channels });
+        }
+        check_size(self.size)?;
         let draws = key.draws();
         params.source = source;
         params.crop = self.crop.sample(key, &draws, source);
@@ -83,13 +89,11 @@ impl ViewPolicy {
             }
             Op::ChannelGain { p, gain, offset } => draws.happens(place::CHANNEL_GAIN, p).then(|| {
                 let mut numbers = key.stream(stream::CHANNEL_GAIN);
-                let (gains, offsets) = (0..channels)
-                    .map(|_| {
-                        let gain = numbers.uniform([1.0 - gain, 1.0 + gain]) as f32;
-                        (gain, numbers.uniform([-offset, offset]) as f32)
-                    })
-                    .unzip();
-                OpParams::ChannelGain { gains, offsets }
+                let drawn = (0..channels).map(|_| {
+                    let gain = numbers.uniform([1.0 - gain, 1.0 + gain]) as f32;
+                    [gain, numbers.uniform([-offset, offset]) as f32]
+                });
+                OpParams::ChannelGain { channels: drawn.collect() }
             }),
             Op::Blur { p, sigma, border } => draws.happens(place::BLUR, p).then(|| OpParams::Blur {
                 sigma: draws.uniform(place::BLUR + 1, sigma) as f32,

@@ -216,7 +216,7 @@ fn the_other_operations_have_their_distributions() {
     for channel in 0..3 {
         let pick = |p: &ViewParams| {
             p.ops.iter().find_map(|op| match op {
-                OpParams::ChannelGain { gains, offsets } => Some((gains[channel], offsets[channel])),
+                OpParams::ChannelGain { channels } => Some(channels.of(channel).into()),
                 _ => None,
             })
         };

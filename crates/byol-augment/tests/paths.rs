@@ -7,8 +7,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use byol_augment::{
-    Filter, Op, OpParams, Path, PixelShape, Pixels, Semantics, TwoViewPolicy, ViewKey, ViewParams,
-    ViewPolicy, Workspace,
+    Filter, Op, Path, PixelShape, Pixels, Semantics, TwoViewPolicy, ViewKey, ViewParams, ViewPolicy,
+    Workspace,
 };
 use proptest::prelude::*;
 
@@ -66,12 +66,6 @@ fn full_policy(semantics: Semantics, filter: Filter, antialias: bool, size: usiz
     policy
 }
 
-/// Operations that turn a difference in the last place into a whole level or more
-/// are compared by themselves.
-fn smooth(ops: &[OpParams]) -> bool {
-    !ops.iter().any(|op| matches!(op, OpParams::Posterize { .. }))
-}
-
 fn view(policy: &ViewPolicy, params: &ViewParams, pixels: Pixels<'_>, path: Path) -> Vec<f32> {
     let mut out = vec![f32::NAN; policy.output_len(pixels.shape().channels)];
     policy.apply(params, pixels, &mut Workspace::with_path(path).unwrap(), &mut out).unwrap();
@@ -100,10 +94,13 @@ proptest! {
         let params = policy.sample(key, shape).unwrap();
         let reference = view(&policy, &params, pixels, Path::Portable);
         prop_assert!(reference.iter().all(|x| (-1e-6..=1.000_001).contains(x)), "out of range");
-        prop_assert!(smooth(&params.ops));
         let mut fast: Vec<Vec<f32>> = Vec::new();
         for path in [Path::Avx2, Path::Avx512].into_iter().filter(|path| path.is_available()) {
             let got = view(&policy, &params, pixels, path);
+            let different = got.iter().zip(&reference).filter(|(a, b)| (**a - **b).abs() > 1e-5).count();
+            // A value on the border of two levels may fall to either side.
+            let may = if paper { 0 } else { 1 + got.len() / 50 };
+            prop_assert!(different <= may, "{path:?}: {different} of {} values", got.len());
             for (i, (a, b)) in got.iter().zip(&reference).enumerate() {
                 prop_assert!((a - b).abs() <= 1.001 / 255.0, "{path:?} value {i}: {a} against {b}");
             }
@@ -116,16 +113,18 @@ proptest! {
 
 #[test]
 fn nothing_is_allocated_in_the_steady_state() {
-    let shape = PixelShape { width: 300, height: 200, channels: 3 };
-    let data = picture(shape, 1, true);
-    let pixels = Pixels::new(&data, 300, 200, 3).unwrap();
-    for semantics in [Semantics::Paper, Semantics::Torchvision] {
-        let mut policy = TwoViewPolicy::preset("byol").unwrap();
-        policy.semantics = semantics;
-        policy.resample.antialias = semantics == Semantics::Torchvision;
-        let policy = policy.resolve(3).unwrap();
+    for name in TwoViewPolicy::presets() {
+        let mut policy = TwoViewPolicy::preset(name).unwrap().with_size(96);
+        let channels = if policy.normalize.mean.len() == 3 { 3 } else { 5 };
+        if name == "small" {
+            policy = policy.with_size(32);
+        }
+        let shape = PixelShape { width: 130, height: 90, channels };
+        let data = picture(shape, 1, true);
+        let pixels = Pixels::new(&data, 130, 90, channels).unwrap();
+        let policy = policy.resolve(channels).unwrap();
         let (mut workspace, mut params) = (Workspace::default(), ViewParams::default());
-        let mut out = vec![0.0; policy.view.output_len(3)];
+        let mut out = vec![0.0; policy.view.output_len(channels)];
         let mut views = |samples: std::ops::Range<u64>| {
             for sample in samples {
                 for (i, policy) in [&policy.view, &policy.view_prime].into_iter().enumerate() {
@@ -138,6 +137,6 @@ fn nothing_is_allocated_in_the_steady_state() {
         views(0..200); // the largest crop and blur among these set the size
         let before = ALLOCATIONS.with(Cell::get);
         views(0..200);
-        assert_eq!(ALLOCATIONS.with(Cell::get), before, "{semantics:?}");
+        assert_eq!(ALLOCATIONS.with(Cell::get), before, "{name}");
     }
 }

@@ -33,8 +33,8 @@ fn any_op() -> impl Strategy<Value = OpParams> {
         (any::<f32>(), any::<f32>()).prop_map(|(degrees, fill)| OpParams::Rotate { degrees, fill }),
         proptest::collection::vec(step, 0..5)
             .prop_map(|steps| OpParams::ColorJitter { steps: steps.into_iter().collect() }),
-        proptest::collection::vec(any::<f32>(), 0..4)
-            .prop_map(|gains| OpParams::ChannelGain { offsets: gains.clone(), gains }),
+        proptest::collection::vec(any::<[f32; 2]>(), 0..20)
+            .prop_map(|gains| OpParams::ChannelGain { channels: gains.into_iter().collect() }),
         (any::<f32>(), 0usize..60, border).prop_map(|(sigma, radius, border)| OpParams::Blur {
             sigma,
             radius,

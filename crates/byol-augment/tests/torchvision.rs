@@ -72,6 +72,21 @@ fn differences(case: &Value, golden: &Value, expected: &[u8], path: Path) -> Vec
     kept.zip(expected).map(|(ours, theirs)| (f64::from(*ours) * 255.0 - f64::from(*theirs)).abs()).collect()
 }
 
+/// The share of values that may differ at all, by at most a level or two: where a
+/// value lies on the border between two levels. Elsewhere equality.
+fn may_differ(case: &Value) -> f64 {
+    let op = &case["ops"][0];
+    match (case["kind"].as_str().unwrap(), op["op"].as_str().unwrap_or_default()) {
+        ("resize", _) => 0.05,
+        ("policy", _) => 0.03,
+        (_, "blur") => 0.015,
+        (_, "rotate") => 0.002,
+        (_, "color_jitter") if op["steps"][0].get("saturation").is_some() => 0.015,
+        (_, "color_jitter") if op["steps"][0].get("hue").is_some() => 0.002,
+        _ => 0.0,
+    }
+}
+
 #[test]
 fn operations_and_policies_are_torchvisions() {
     let golden: Value = serde_json::from_str(CASES).unwrap();
@@ -84,6 +99,8 @@ fn operations_and_policies_are_torchvisions() {
             at += n;
             let largest = found.iter().copied().fold(0.0, f64::max);
             let what = format!("{} case {i}: {} {}", path.name(), case["picture"], case["ops"]);
+            let unequal = found.iter().filter(|d| **d > 0.01).count() as f64 / found.len() as f64;
+            assert!(unequal <= may_differ(case), "{what}: {unequal} of the values differ");
             match case["kind"].as_str().unwrap() {
                 "operation" => {
                     seen[0] += 1;

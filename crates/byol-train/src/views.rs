@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use byol_augment::{Pixels, ResolvedPolicy, ViewKey, ViewPolicy, Workspace};
+use byol_augment::{Pixels, ResolvedPolicy, ViewKey, ViewParams, ViewPolicy, Workspace};
 use byol_data::{DataError, ImageDataset, Limits, decode, probe};
 
 use crate::TrainError;
@@ -39,7 +39,7 @@ pub fn two_views(
     [v, v_prime]: [&mut [f32]; 2],
 ) -> Result<(), DataError> {
     thread_local! {
-        static WORKSPACE: RefCell<Workspace> = RefCell::default();
+        static WORKSPACE: RefCell<(Workspace, ViewParams)> = RefCell::default();
     }
     let fault = |e: &dyn std::fmt::Display| set.picture_error(index, e);
     let sample = set.sample(index);
@@ -47,11 +47,11 @@ pub fn two_views(
     let pixels =
         Pixels::new(&decoded.data, decoded.width, decoded.height, channels).map_err(|e| fault(&e))?;
     WORKSPACE
-        .with_borrow_mut(|workspace| {
+        .with_borrow_mut(|(workspace, params)| {
             let mut make = |policy: &ViewPolicy, view: u64, out: &mut [f32]| {
                 let key = ViewKey { seed, epoch, sample: sample.id, view };
-                let params = policy.sample(key, pixels.shape())?;
-                policy.apply(&params, pixels, workspace, out)
+                policy.sample_into(key, pixels.shape(), params)?;
+                policy.apply(params, pixels, workspace, out)
             };
             make(&policy.view, 0, v)?;
             make(&policy.view_prime, 1, v_prime)

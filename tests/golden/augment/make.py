@@ -69,6 +69,23 @@ def flip(x):
     return x[:, :, ::-1]
 
 
+def rotate(x, degrees, fill):
+    """Counter-clockwise about the centre (the y axis points down), bilinear."""
+    size = x.shape[1]
+    wide = np.pad(x, ((0, 0), (size, size), (size, size)), constant_values=fill)
+    angle, centre = math.radians(degrees), (size - 1) / 2
+    out = np.empty_like(x)
+    for row, col in np.ndindex(size, size):
+        right, down = col - centre, row - centre
+        u = math.cos(angle) * right - math.sin(angle) * down + centre + size
+        v = math.sin(angle) * right + math.cos(angle) * down + centre + size
+        i, j = math.floor(v), math.floor(u)
+        a, b = v - i, u - j
+        corners = wide[:, i:i + 2, j:j + 2]
+        out[:, row, col] = np.einsum("cij,i,j->c", corners, [1 - a, a], [1 - b, b])
+    return out
+
+
 def blur(x, radius, sigma, padding):
     """Separable Gaussian of 2r+1 taps; padding is "zero" or "reflect"."""
     t = np.arange(-radius, radius + 1, dtype=np.float64)
@@ -211,6 +228,27 @@ def main():
         ops += [{"op": "grayscale"}] * grey + [{"op": "blur", "sigma": sigma, "radius": radius, "border": padding}]
         ops += [{"op": "solarize", "threshold": 0.5}] * solar
         add("policy", y, size=size, crop=dict(zip(("x", "y", "width", "height"), box)), ops=ops)
+
+    # The other operations, each alone on a square part of the picture.
+    box = (1, 2, 8, 8)
+    part = x[:, 2:10, 1:9]
+    gains = [[1.2, 0.05], [0.8, -0.1], [1.05, 0.0]]
+    scale = np.array(gains).T.reshape(2, 3, 1, 1)
+    erased = part.copy()
+    erased[:, 3:6, 2:7] = 0.25
+    singles = [
+        ({"op": "vertical_flip"}, part[:, ::-1]),
+        ({"op": "right_angle", "quarter_turns": 1}, np.rot90(part, 1, (1, 2))),
+        ({"op": "right_angle", "quarter_turns": 3}, np.rot90(part, 3, (1, 2))),
+        ({"op": "rotate", "degrees": 30.0, "fill": 0.25}, rotate(part, 30.0, 0.25)),
+        ({"op": "rotate", "degrees": -200.0, "fill": 0.0}, rotate(part, -200.0, 0.0)),
+        ({"op": "posterize", "bits": 3}, np.floor(np.round(part * 255) / 32) * 32 / 255),
+        ({"op": "posterize", "bits": 8}, part),
+        ({"op": "channel_gain", "channels": gains}, part * scale[0] + scale[1]),
+        ({"op": "erase", "area": {"x": 2, "y": 3, "width": 5, "height": 3}, "value": 0.25}, erased),
+    ]
+    for op, result in singles:
+        add("policy", result, size=8, crop=dict(zip(("x", "y", "width", "height"), box)), ops=[op])
 
     expected = {"height": HEIGHT, "width": WIDTH, "channels": 3,
                 "data": u8.ravel().tolist(), "cases": cases}

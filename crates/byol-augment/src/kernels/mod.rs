@@ -89,8 +89,9 @@ impl<'a> ByteRows<'a> {
     }
 }
 
-/// The instructions that make views. The two fast ones give the same bits; the
-/// portable one differs, where it does, in the last place.
+/// The instructions that make views. The two fast ones give the same bits. The
+/// portable one differs, where it does, in the last place before rounding, so that
+/// under torchvision's semantics a rare value is a level apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Path {

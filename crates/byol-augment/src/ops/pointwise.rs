@@ -189,18 +189,15 @@ pub(crate) fn normalize(plane: &[f32], view: &mut [f32], scale: f32, shift: f32)
     }
 }
 
-/// A sum over any number of pixels, in one order on every path.
-struct Sum<I: Isa> {
-    lanes: I::V,
-}
+/// Pixels whose sum is taken in `f32`; longer stretches are added up in `f64`.
+const BLOCK: usize = 2048;
 
-impl<I: Isa> Sum<I> {
-    #[inline(always)]
-    fn total(self) -> f64 {
-        let mut values = [0.0; LANES];
-        I::store(self.lanes, &mut values);
-        values.iter().map(|&x| f64::from(x)).sum()
-    }
+/// Lanes added up.
+#[inline(always)]
+fn total<I: Isa>(sum: I::V) -> f64 {
+    let mut values = [0.0; LANES];
+    I::store(sum, &mut values);
+    values.iter().map(|&x| f64::from(x)).sum()
 }
 
 /// The first vector of `values`, zeros behind its end.
@@ -211,29 +208,39 @@ fn padded<I: Isa>(values: &[f32]) -> I::V {
     I::load(&whole)
 }
 
-/// Sum of a plane.
+/// Sum of a plane, in one order on every path.
 #[inline(always)]
 pub(crate) fn sum<I: Isa>(plane: &[f32]) -> f64 {
-    let mut sum = Sum::<I> { lanes: I::splat(0.0) };
-    let mut chunks = plane.chunks_exact(LANES);
-    for values in &mut chunks {
-        sum.lanes = I::add(sum.lanes, I::load(lanes(values, 0)));
+    let mut sum = 0.0;
+    for block in plane.chunks(BLOCK) {
+        let mut lanes_sum = I::splat(0.0);
+        let mut chunks = block.chunks_exact(LANES);
+        for values in &mut chunks {
+            lanes_sum = I::add(lanes_sum, I::load(lanes(values, 0)));
+        }
+        sum += total::<I>(I::add(lanes_sum, padded::<I>(chunks.remainder())));
     }
-    sum.lanes = I::add(sum.lanes, padded::<I>(chunks.remainder()));
-    sum.total()
+    sum
 }
 
 /// Sum of the luma.
 #[inline(always)]
 pub(crate) fn sum_luma<I: Isa, const TV: bool>([red, green, blue]: [&[f32]; 3]) -> f64 {
-    let mut sum = Sum::<I> { lanes: I::splat(0.0) };
-    let whole = red.len() / LANES * LANES;
-    for at in (0..whole).step_by(LANES) {
-        let grey =
-            luma::<I, TV>(I::load(lanes(red, at)), I::load(lanes(green, at)), I::load(lanes(blue, at)));
-        sum.lanes = I::add(sum.lanes, grey);
+    let mut sum = 0.0;
+    for ((red, green), blue) in red.chunks(BLOCK).zip(green.chunks(BLOCK)).zip(blue.chunks(BLOCK)) {
+        let mut lanes_sum = I::splat(0.0);
+        let whole = red.len() / LANES * LANES;
+        for at in (0..whole).step_by(LANES) {
+            let grey =
+                luma::<I, TV>(I::load(lanes(red, at)), I::load(lanes(green, at)), I::load(lanes(blue, at)));
+            lanes_sum = I::add(lanes_sum, grey);
+        }
+        let rest = luma::<I, TV>(
+            padded::<I>(&red[whole..]),
+            padded::<I>(&green[whole..]),
+            padded::<I>(&blue[whole..]),
+        );
+        sum += total::<I>(I::add(lanes_sum, rest));
     }
-    let rest = |plane: &[f32]| padded::<I>(&plane[whole..]);
-    sum.lanes = I::add(sum.lanes, luma::<I, TV>(rest(red), rest(green), rest(blue)));
-    sum.total()
+    sum
 }

@@ -99,4 +99,16 @@ mod tests {
             assert_eq!((counted as f64 / 1e6).round() as u64, millions, "ResNet-{depth} {times}x: {counted}");
         }
     }
+
+    /// Radosavovic et al. 2020 ("Designing Network Design Spaces") count the same,
+    /// in millions at 224 pixels.
+    #[test]
+    fn activations_are_those_published() {
+        for (depth, millions) in [(50, 11.1), (101, 16.2), (152, 22.6)] {
+            let config =
+                ResNetConfig { depth, width: 64, in_channels: 3, stem: Stem::Imagenet, zero_gamma: false };
+            let counted = config.cost(224).unwrap().activations as f64 / 1e6;
+            assert!((counted - millions).abs() < 0.06, "ResNet-{depth}: {counted}");
+        }
+    }
 }

@@ -34,7 +34,7 @@ enum Source {
 /// Measures every path and both semantics, and prints a table.
 pub fn run(args: &BenchAugmentArgs) -> Result<()> {
     let sources = sources(&args.photos, args)?;
-    let seconds = Duration::from_secs_f64(args.seconds.max(0.1) / REPEATS as f64);
+    let seconds = Duration::from_secs_f64(f64::from(args.seconds) / REPEATS as f64);
     let threads = usize::from(args.threads);
     let mut cases = Vec::new();
     let spinner = Progress::spinner("measuring");

@@ -63,7 +63,8 @@ fn wrap(lines: &[String]) -> Vec<String> {
         let mut current = String::new();
         for word in line.split(' ') {
             if !current.is_empty() && current.len() + 1 + word.len() > COLUMNS {
-                out.push(std::mem::take(&mut current));
+                out.push(current.chars().take(COLUMNS).collect());
+                current.clear();
             }
             if !current.is_empty() {
                 current.push(' ');

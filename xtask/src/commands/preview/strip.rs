@@ -47,7 +47,11 @@ pub fn columns(name: &str, policy: &ViewPolicy, channels: usize) -> Result<Vec<V
         }
         _ => None,
     });
-    let [brightness, contrast, saturation, hue] = jitter.unwrap_or([0.4, 0.4, 0.2, 0.1]);
+    // A part that the policy leaves out is shown over its usual range.
+    let usual = [0.4, 0.4, 0.2, 0.1];
+    let jitter = jitter.unwrap_or(usual);
+    let part = |i: usize| if jitter[i] > 0.0 { jitter[i] } else { usual[i] };
+    let [brightness, contrast, saturation, hue] = std::array::from_fn(part);
     let range =
         |pick: &dyn Fn(&Op) -> Option<[f64; 2]>, usual| policy.ops.iter().find_map(pick).unwrap_or(usual);
     let over = |[low, high]: [f64; 2], make: &dyn Fn(f32) -> OpParams| {
@@ -65,7 +69,9 @@ pub fn columns(name: &str, policy: &ViewPolicy, channels: usize) -> Result<Vec<V
             .collect(),
         "rotate" => {
             let pick = |op: &Op| if let Op::Rotate { degrees, .. } = op { Some(*degrees) } else { None };
-            over(range(&pick, [-45.0, 45.0]), &|degrees| OpParams::Rotate { degrees, fill: 0.0 })
+            let fill = |op: &Op| if let Op::Rotate { fill, .. } = op { Some(*fill) } else { None };
+            let fill = policy.ops.iter().find_map(fill).unwrap_or(0.0) as f32;
+            over(range(&pick, [-45.0, 45.0]), &|degrees| OpParams::Rotate { degrees, fill })
         }
         "brightness" => {
             let centre = if paper { 0.0 } else { 1.0 };
@@ -79,14 +85,15 @@ pub fn columns(name: &str, policy: &ViewPolicy, channels: usize) -> Result<Vec<V
             let pick =
                 |op: &Op| if let Op::ChannelGain { gain, .. } = op { Some(around(1.0, *gain)) } else { None };
             over(range(&pick, [0.7, 1.3]), &|gain| {
-                let gains = (0..channels).map(|c| if c == 0 { gain } else { 1.0 }).collect();
-                OpParams::ChannelGain { gains, offsets: vec![0.0; channels] }
+                let gains = (0..channels).map(|c| [if c == 0 { gain } else { 1.0 }, 0.0]);
+                OpParams::ChannelGain { channels: gains.collect() }
             })
         }
         "blur" => {
             let pick = |op: &Op| if let Op::Blur { sigma, .. } = op { Some(*sigma) } else { None };
-            let radius = size / 20;
-            over(range(&pick, [0.1, 2.0]), &|sigma| OpParams::Blur { sigma, radius, border: Border::Reflect })
+            let edge = |op: &Op| if let Op::Blur { border, .. } = op { Some(*border) } else { None };
+            let (radius, border) = (size / 20, policy.ops.iter().find_map(edge).unwrap_or(Border::Reflect));
+            over(range(&pick, [0.1, 2.0]), &|sigma| OpParams::Blur { sigma, radius, border })
         }
         "solarize" => over([1.0, 0.0], &|threshold| OpParams::Solarize { threshold }),
         "posterize" => (2..=8).rev().map(|bits| vec![OpParams::Posterize { bits }]).collect(),
@@ -94,11 +101,16 @@ pub fn columns(name: &str, policy: &ViewPolicy, channels: usize) -> Result<Vec<V
             let pick = |op: &Op| if let Op::Noise { sigma, .. } = op { Some(*sigma) } else { None };
             over(range(&pick, [0.0, 0.1]), &|sigma| OpParams::Noise { sigma, seed: 0 })
         }
-        _ => over([0.02, 0.33], &|share| {
-            let side = ((share.sqrt() * size as f32) as usize).clamp(1, size);
-            let at = (size - side) / 2;
-            OpParams::Erase { area: CropBox { x: at, y: at, width: side, height: side }, value: 0.5 }
-        }),
+        _ => {
+            let pick = |op: &Op| if let Op::Erase { area, .. } = op { Some(*area) } else { None };
+            let paint = |op: &Op| if let Op::Erase { value, .. } = op { Some(*value) } else { None };
+            let value = policy.ops.iter().find_map(paint).unwrap_or(0.5) as f32;
+            over(range(&pick, [0.02, 0.33]), &|share| {
+                let side = ((share.sqrt() * size as f32) as usize).clamp(1, size);
+                let at = (size - side) / 2;
+                OpParams::Erase { area: CropBox { x: at, y: at, width: side, height: side }, value }
+            })
+        }
     })
 }
 

@@ -31,8 +31,8 @@ pub fn of_op(op: &OpParams, semantics: Semantics) -> String {
             words.join(" ")
         }
         OpParams::Grayscale => "grey".into(),
-        OpParams::ChannelGain { gains, offsets } => {
-            let each = gains.iter().zip(offsets).take(4).map(|(g, o)| format!("*{g:.2}{o:+.2}"));
+        OpParams::ChannelGain { channels } => {
+            let each = channels.iter().take(4).map(|[gain, offset]| format!("*{gain:.2}{offset:+.2}"));
             format!("channels {}", each.collect::<Vec<_>>().join(" "))
         }
         OpParams::Blur { sigma, .. } => format!("blur {sigma:.2}"),
