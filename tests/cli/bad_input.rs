@@ -20,6 +20,7 @@ fn wrong_words_are_usage() {
     world.fail("pretrain --set optimizer.momentum=1.5", 2, &["optimizer.momentum", "1.5"]);
     world.fail("pretrain --set encoder.depth=19", 2, &["depth", "19", "50"]);
     world.fail("pretrain --set policy.ops.color_jitter.p=2", 2, &["color_jitter.p"]);
+    world.fail("pretrain --set projector.layers=0", 2, &["projector.layers", "0", "2"]);
     world.fail("pretrain --set base_lr=fast", 2, &["base_lr", "fast"]);
     world.fail("pretrain --set optimizer.kind=adam", 2, &["kind", "adam", "lars"]);
     world.fail("pretrain --set length.steps=10", 2, &["warmup", "10 steps"]);
@@ -87,4 +88,20 @@ fn an_output_that_cannot_be_written_is_refused_before_training() {
     fs::write(world.path("taken/run.toml"), "").unwrap();
     world.fail("pretrain --out taken", 1, &["taken", "not finished", "--out"]);
     world.fail("preview --out nowhere/views.png", 1, &["nowhere/views.png"]);
+}
+
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    let world = World::new();
+    world.fail("preview --out .", 1, &["no regular file"]);
+    world.fail("preview --set policy.size=0", 2, &["size", "4096"]);
+    world.fail("preview --policy byoll", 2, &["byoll", "microscopy"]);
+    #[cfg(unix)]
+    {
+        fs::write(world.path("target.png"), "old").unwrap();
+        std::os::unix::fs::symlink("target.png", world.path("link.png")).unwrap();
+        world.succeed("preview --rows 1 --out link.png");
+        assert!(fs::symlink_metadata(world.path("link.png")).unwrap().is_symlink());
+        assert!(fs::read(world.path("target.png")).unwrap().starts_with(b"\x89PNG"));
+    }
 }

@@ -92,6 +92,18 @@ fn a_run_is_scored_and_looked_at() {
     assert!(fs::read(world.path("views.png")).unwrap().starts_with(b"\x89PNG"));
     let run = fs::read_dir(world.path("runs")).unwrap().next().unwrap().unwrap().path();
     let config = run.join("run.toml");
+    // A run on a folder is repeated on that folder.
+    let data = world.path("set/data");
+    fs::create_dir_all(&data).unwrap();
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../datasets/fashion-mnist-mini/data/");
+    let shard = "test-00000-of-00001.parquet";
+    fs::copy(format!("{shipped}{shard}"), data.join("train-00000-of-00001.parquet")).unwrap();
+    world.succeed(&format!("pretrain {TINY} --data set --out on-set"));
+    world.succeed("pretrain --config on-set/run.toml --out on-set-again");
+    assert_eq!(
+        fs::read(world.path("on-set/encoder.safetensors")).unwrap(),
+        fs::read(world.path("on-set-again/encoder.safetensors")).unwrap()
+    );
     world.succeed(&format!("pretrain --config {} --out again", config.display()));
     assert_eq!(
         fs::read(run.join("encoder.safetensors")).unwrap(),

@@ -124,10 +124,15 @@ pub struct PreviewArgs {
 #[command(after_help = "\
 Examples:
   cargo xtask presets
-  cargo xtask presets paper-1000")]
+  cargo xtask presets paper-1000
+  cargo xtask presets --policy microscopy")]
 pub struct PresetsArgs {
     /// Print this one.
     pub name: Option<String>,
+    /// Print a policy of views that ships (byol, simclr, microscopy …), every value with its
+    /// source; a recipe's `policy.base` names one.
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
+    pub policy: Option<String>,
     /// One JSON object on stdout: a recipe resolved, or the list.
     #[arg(long)]
     pub json: bool,

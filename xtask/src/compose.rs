@@ -42,12 +42,26 @@ impl Source {
         Ok(Self::Folder(path))
     }
 
+    /// What `--data` says; without it, the pictures of the run.toml that `--config`
+    /// names, if it is one; without that, the set that ships.
+    pub fn from_flags(data: Option<&Path>, config: Option<&Path>) -> Result<Self> {
+        let recorded = match (data, config) {
+            (None, Some(config)) => recorded_data(config),
+            _ => None,
+        };
+        match recorded {
+            Some(path) => Ok(Self::recorded(&path)),
+            None => Self::from_flag(data),
+        }
+    }
+
+    fn recorded(path: &str) -> Self {
+        if path == SHIPPED { Self::Shipped } else { Self::Folder(path.into()) }
+    }
+
     /// What a plan remembers.
     pub fn from_plan(plan: &RunPlan) -> Self {
-        match plan.data.path.as_str() {
-            SHIPPED => Self::Shipped,
-            path => Self::Folder(path.into()),
-        }
+        Self::recorded(&plan.data.path)
     }
 
     /// For the plan and for messages.
@@ -81,6 +95,12 @@ impl Source {
         let split = wanted.into_iter().find(|w| names.iter().any(|n| n == w)).unwrap_or("test");
         self.open(split)
     }
+}
+
+/// `data.path` of a run.toml; nothing of any other file, which `recipe` judges.
+fn recorded_data(config: &Path) -> Option<String> {
+    let table: toml::Table = fs::read_to_string(config).ok()?.parse().ok()?;
+    Some(table.get("data")?.get("path")?.as_str()?.to_owned())
 }
 
 /// The recipe that the flags describe.

@@ -26,6 +26,12 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
             || matches!(
                 cause.downcast_ref(),
                 Some(
+                    AugmentError::Policy { .. } | AugmentError::UnknownPolicy { .. } | AugmentError::Toml(_)
+                )
+            )
+            || matches!(
+                cause.downcast_ref(),
+                Some(
                     TrainError::UnknownPreset { .. }
                         | TrainError::UnknownKey { .. }
                         | TrainError::Value { .. }

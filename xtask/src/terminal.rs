@@ -1,14 +1,19 @@
 //! What people see on stderr: bars on a terminal, nothing elsewhere.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Writes a line of results to stdout. Whoever reads may have gone (`| head`):
-/// that is no error of ours.
+/// that is no error of ours. A full disk is: results that are lost end the program.
 pub fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    if let Err(error) = writeln!(std::io::stdout(), "{line}")
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        tell(&format!("error: writing results to stdout: {error}"));
+        std::process::exit(1);
+    }
 }
 
 /// Writes a line for people to stderr.

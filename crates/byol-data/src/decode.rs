@@ -1,6 +1,6 @@
 use std::io::Cursor;
 
-use image::{ColorType, DynamicImage, ImageDecoder, ImageReader};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
 use crate::DataError;
 
@@ -35,8 +35,13 @@ fn reader(bytes: &[u8], limits: Limits) -> Result<impl ImageDecoder + '_, DataEr
     let undecodable = |why: String| DataError::Undecodable { why };
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| undecodable(e.to_string()))?;
-    if reader.format().is_none() {
-        return Err(undecodable("not a picture in a format that is known here".into()));
+    match reader.format() {
+        None => return Err(undecodable("not a picture in a format that is known here".into())),
+        // The decoder fills what is missing with grey and says nothing.
+        Some(ImageFormat::Jpeg) if !jpeg_ends(bytes) => {
+            return Err(undecodable("a JPEG that was cut off (it has no end marker)".into()));
+        }
+        Some(_) => {}
     }
     let mut image_limits = image::Limits::default();
     image_limits.max_image_width = Some(limits.max_side);
@@ -44,6 +49,13 @@ fn reader(bytes: &[u8], limits: Limits) -> Result<impl ImageDecoder + '_, DataEr
     image_limits.max_alloc = Some(limits.max_bytes);
     reader.limits(image_limits);
     reader.into_decoder().map_err(|e| undecodable(e.to_string()))
+}
+
+/// Whether the last marker of a JPEG's end is the end of the image. One scan that is
+/// not followed by it, with whatever thumbnails before, is a file that was cut.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    let last = bytes.windows(2).rev().find(|pair| matches!(pair, [0xff, 0xd9 | 0xda]));
+    last == Some(&[0xff, 0xd9])
 }
 
 /// Width, height and channels (1 or 3) from the header alone.
@@ -98,4 +110,24 @@ fn over_white(picture: DynamicImage) -> DynamicImage {
         pixel.0[3] = 255;
     }
     DynamicImage::ImageRgba8(rgba)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jpeg_that_was_cut_is_refused() {
+        let picture =
+            image::RgbImage::from_fn(64, 48, |x, y| image::Rgb([x as u8 * 4, y as u8 * 5, (x * y) as u8]));
+        let mut bytes = Vec::new();
+        image::codecs::jpeg::JpegEncoder::new(&mut bytes).encode_image(&picture).unwrap();
+        decode(&bytes, 3, Limits::STANDARD).unwrap();
+        for len in (0..bytes.len()).step_by(7) {
+            let error = decode(&bytes[..len], 3, Limits::STANDARD).unwrap_err().to_string();
+            assert!(len < bytes.len() / 2 || error.contains("cut off"), "{len} bytes: {error}");
+        }
+        bytes.extend_from_slice(b"what cameras write behind the end");
+        decode(&bytes, 3, Limits::STANDARD).unwrap();
+    }
 }

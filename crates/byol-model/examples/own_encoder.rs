@@ -25,7 +25,7 @@ impl Encoder for Small {
 
 fn main() {
     let device = Device::flex().autodiff();
-    let head = HeadConfig { hidden: 32, output: 8 };
+    let head = HeadConfig { layers: 2, hidden: 32, output: 8 };
     let online = OnlineNetwork {
         encoder: Small { conv: Conv2dConfig::new([3, 16], [3, 3]).init(&device) },
         projector: head.init(16, &device),

@@ -8,26 +8,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::norm::{BatchNorm, BatchNormConfig};
 
-/// Sizes of a head: Linear, BN, ReLU, Linear (paper, section 3.3: 4096 and 256).
+/// A head: `layers` linear maps with BN and ReLU between (paper, section 3.3: two,
+/// of 4096 and 256; the ablation of Appendix F has one to three).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeadConfig {
-    /// Units of the hidden layer.
+    /// Linear maps, at least 1.
+    pub layers: usize,
+    /// Units of each hidden layer.
     pub hidden: usize,
     /// Length of the output.
     pub output: usize,
 }
 
 impl HeadConfig {
-    /// A head for inputs of length `input`. As in DeepMind's code the hidden layer
-    /// has a bias and the output layer has neither bias nor normalisation.
+    /// A head for inputs of length `input`. As in DeepMind's code hidden layers have
+    /// a bias and the output layer has neither bias nor normalisation.
     pub fn init(&self, input: usize, device: &Device) -> Mlp {
+        let n_hidden = self.layers.saturating_sub(1);
+        let inputs = std::iter::once(input).chain(std::iter::repeat(self.hidden));
+        let hidden = inputs.take(n_hidden).map(|from| HeadLayer {
+            linear: LinearConfig::new(from, self.hidden).init(device),
+            norm: BatchNormConfig::new(self.hidden).init(device),
+        });
+        let last = if n_hidden == 0 { input } else { self.hidden };
         Mlp {
-            hidden: vec![HeadLayer {
-                linear: LinearConfig::new(input, self.hidden).init(device),
-                norm: BatchNormConfig::new(self.hidden).init(device),
-            }],
-            output: LinearConfig::new(self.hidden, self.output).with_bias(false).init(device),
+            hidden: hidden.collect(),
+            output: LinearConfig::new(last, self.output).with_bias(false).init(device),
+        }
+    }
+
+    /// Parameters of a head for inputs of length `input`.
+    pub fn parameters(&self, input: usize) -> u64 {
+        let [input, hidden, output] = [input, self.hidden, self.output].map(|n| n as u64);
+        match self.layers.saturating_sub(1) as u64 {
+            0 => input * output,
+            n => (input + 3) * hidden + (n - 1) * (hidden + 3) * hidden + hidden * output,
         }
     }
 }

@@ -7,7 +7,10 @@
 //! * [`OnlineNetwork`] is f, g and q; [`TargetNetwork`] is f and g. The target's
 //!   parameters cannot receive gradients and are reached by no optimiser; they
 //!   move by [`TargetNetwork::update`] alone.
-//! * [`regression_loss`] is Equation 2, one direction.
+//! * [`regression_loss`] is Equation 2, one direction; [`info_nce_loss`] is the family
+//!   that BYOL and SimCLR are two points of.
+//! * [`embedding_std`], [`effective_rank`], [`uniformity`] and others say whether a
+//!   representation has collapsed.
 //! * [`named_tensors`], [`load_named`], [`save_encoder`] and [`load_encoder`]
 //!   bring weights in and out, under torchvision's names.
 //! * [`Collective`] is what replicas of a run share.
@@ -16,9 +19,10 @@
 //! property of the device, its running variance is unbiased as PyTorch's, and its
 //! state is never one update late.
 
-mod collapse;
 mod collective;
+mod contrast;
 mod conv;
+mod diagnostics;
 mod encoder;
 mod error;
 mod heads;
@@ -31,12 +35,14 @@ mod roles;
 mod target;
 mod weights;
 
-pub use collapse::embedding_std;
 pub use collective::{Collective, OneProcess};
+pub use contrast::{InfoNce, info_nce_loss};
+pub use diagnostics::{alignment, effective_rank, embedding_std, mean_cosine, uniformity};
 pub use encoder::Encoder;
 pub use error::ModelError;
 pub use heads::{HeadConfig, HeadLayer, Mlp};
-pub use loss::{l2_normalize, regression_loss};
+pub(crate) use loss::mean_square_distance;
+pub use loss::{LossNorm, l2_normalize, regression_loss, regression_loss_with};
 pub use norm::{BatchNorm, BatchNormConfig};
 pub use online::{OnlineNetwork, OnlineOutput};
 pub use resnet::{EncoderCost, ResNet, ResNetConfig, Stem};

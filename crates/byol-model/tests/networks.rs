@@ -20,7 +20,7 @@ fn config() -> ResNetConfig {
 
 fn online() -> OnlineNetwork<ResNet> {
     let device = device();
-    let head = HeadConfig { hidden: 8, output: 4 };
+    let head = HeadConfig { layers: 2, hidden: 8, output: 4 };
     let online = OnlineNetwork {
         encoder: config().init(&device).unwrap(),
         projector: head.init(32, &device),
@@ -189,5 +189,22 @@ fn weights_come_back_or_are_refused_whole() {
     assert!(error.contains("conv1.weight") && error.contains("nothing was loaded"), "{error}");
     for end in (0..bytes.len()).step_by(997) {
         assert!(load_encoder(config().init(&device()).unwrap(), &bytes[..end]).is_err());
+    }
+}
+
+#[test]
+fn heads_have_the_layers_that_are_asked_for() {
+    for (layers, hidden) in [(1, 0), (2, 1), (3, 2)] {
+        let head = HeadConfig { layers, hidden: 8, output: 4 };
+        let mlp = head.init(6, &device());
+        assert_eq!(mlp.hidden.len(), hidden);
+        let tensors = named_tensors(&mlp);
+        let counted: usize = tensors.iter().filter(|t| t.role != Role::Buffer).map(|t| t.values.len()).sum();
+        assert_eq!(counted as u64, head.parameters(6), "{layers} layers");
+        // Hidden layers have a bias, the output has none and no normalisation.
+        assert_eq!(tensors.iter().filter(|t| t.role == Role::Bias).count(), hidden);
+        assert_eq!(tensors.last().unwrap().name, "output.weight");
+        let out = mlp.forward(Tensor::random([5, 6], Distribution::Normal(0.0, 1.0), &device()));
+        assert_eq!(out.dims(), [5, 4]);
     }
 }

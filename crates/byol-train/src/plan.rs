@@ -111,9 +111,8 @@ impl RunPlan {
         let cost = self.encoder().cost(self.spec.policy.size)?;
         let view = self.data.channels as u64 * side * side;
         let pictures = 2 * self.spec.batch as u64;
-        let head = |from: usize, h: byol_model::HeadConfig| (h.hidden * (from + h.output)) as u64;
-        let heads = head(self.encoder().dim()?, self.spec.projector)
-            + head(self.spec.projector.output, self.spec.predictor);
+        let heads = self.spec.projector.parameters(self.encoder().dim()?)
+            + self.spec.predictor.parameters(self.spec.projector.output);
         let values = pictures
             .saturating_mul(view * (prefetch as u64 + 1) + cost.activations)
             .saturating_add(4 * (cost.parameters + heads));
@@ -164,6 +163,13 @@ fn check(spec: &RunSpec) -> Result<(), TrainError> {
     for (key, units) in heads {
         if !(1..=65_536).contains(&units) {
             return bad(key, units.to_string(), "1 to 65536 units");
+        }
+    }
+    for (key, layers) in
+        [("projector.layers", spec.projector.layers), ("predictor.layers", spec.predictor.layers)]
+    {
+        if !(1..=8).contains(&layers) {
+            return bad(key, layers.to_string(), "1 to 8 linear maps (the paper's 2)");
         }
     }
     if spec.predictor.output != spec.projector.output {

@@ -198,7 +198,7 @@ fn part(all: &Named, prefix: &str) -> Named {
 
 fn networks(device: &Device) -> (ResNet, Mlp, Mlp) {
     let config = ResNetConfig { depth: 18, width: 4, in_channels: 1, stem: Stem::Small, zero_gamma: false };
-    let head = HeadConfig { hidden: 16, output: 8 };
+    let head = HeadConfig { layers: 2, hidden: 16, output: 8 };
     (config.init(device).unwrap(), head.init(32, device), head.init(8, device))
 }
 

@@ -1,4 +1,5 @@
 use anyhow::Result;
+use byol_augment::TwoViewPolicy;
 use byol_train::SpecBuilder;
 use serde_json::json;
 
@@ -6,6 +7,15 @@ use crate::cli::PresetsArgs;
 
 /// Lists the presets, or prints one.
 pub fn run(args: &PresetsArgs) -> Result<()> {
+    if let Some(name) = &args.policy {
+        let policy = TwoViewPolicy::preset(name)?;
+        if args.json {
+            crate::terminal::say(&serde_json::to_string(&policy)?);
+        } else {
+            crate::terminal::say(TwoViewPolicy::preset_toml(name).unwrap_or_default().trim_end());
+        }
+        return Ok(());
+    }
     if let Some(name) = &args.name {
         let builder = SpecBuilder::preset(name)?;
         if args.json {

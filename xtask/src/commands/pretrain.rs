@@ -28,7 +28,7 @@ pub fn run(args: &PretrainArgs) -> Result<()> {
         overrides.push(format!("batch={batch}"));
     }
     let spec = recipe(&args.recipe, &overrides)?;
-    let source = Source::from_flag(args.data.as_deref())?;
+    let source = Source::from_flags(args.data.as_deref(), args.recipe.config.as_deref())?;
     let set = source.open("train")?;
     let channels = set_channels(&set)?;
     let plan = RunPlan::new(spec, &set, &source.describe(), channels)?;

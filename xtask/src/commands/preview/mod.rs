@@ -24,7 +24,7 @@ use self::canvas::Cell;
 /// over its range.
 pub fn run(args: &PreviewArgs) -> Result<()> {
     let spec = recipe(&args.recipe, &[])?;
-    let source = Source::from_flag(args.data.as_deref())?;
+    let source = Source::from_flags(args.data.as_deref(), args.recipe.config.as_deref())?;
     let set = source.open("train")?;
     let channels = set_channels(&set)?;
     let policy = match &args.policy {
