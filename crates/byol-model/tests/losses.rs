@@ -109,7 +109,7 @@ fn diagnostics_are_the_published_ones() {
     close("uniformity", scalar(uniformity(z.clone())), &expected["uniformity"]);
     close("rank", effective_rank(z.clone()), &expected["effective_rank"]);
     // Three rows span two dimensions about their mean.
-    let few = effective_rank(z.slice([0..3]));
+    let few = effective_rank(z.narrow(0, 0, 3));
     assert!((1.0..=2.0).contains(&few), "{few}");
 }
 
