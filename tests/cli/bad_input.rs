@@ -95,6 +95,8 @@ fn what_is_no_file_is_not_replaced() {
     let world = World::new();
     world.fail("preview --out .", 1, &["no regular file"]);
     world.fail("preview --set policy.size=0", 2, &["size", "4096"]);
+    #[cfg(unix)]
+    world.fail("preview --config /dev/zero", 1, &["/dev/zero", "more than"]);
     world.fail("preview --policy byoll", 2, &["byoll", "microscopy"]);
     #[cfg(unix)]
     {

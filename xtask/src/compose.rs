@@ -1,9 +1,10 @@
 //! Where the crates meet: a data set by name, a recipe by flags, a run by folder.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use byol_data::{ImageDataset, Shard, split_names};
 use byol_model::{ResNet, encoder_metadata, load_encoder};
@@ -99,16 +100,30 @@ impl Source {
 
 /// `data.path` of a run.toml; nothing of any other file, which `recipe` judges.
 fn recorded_data(config: &Path) -> Option<String> {
-    let table: toml::Table = fs::read_to_string(config).ok()?.parse().ok()?;
+    let table: toml::Table = config_text(config).ok()?.parse().ok()?;
     Some(table.get("data")?.get("path")?.as_str()?.to_owned())
+}
+
+/// Bytes that a recipe may have; the longest that ships has 2,000.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// The file that `--config` names.
+fn config_text(path: &Path) -> Result<String> {
+    let reading = || format!("reading {} (--config)", path.display());
+    let mut text = String::new();
+    let file = fs::File::open(path).with_context(reading)?;
+    file.take(MAX_CONFIG + 1).read_to_string(&mut text).with_context(reading)?;
+    if text.len() as u64 > MAX_CONFIG {
+        bail!("{}: more than {MAX_CONFIG} bytes; is it a recipe?", path.display());
+    }
+    Ok(text)
 }
 
 /// The recipe that the flags describe.
 pub fn recipe(args: &RecipeArgs, overrides: &[String]) -> Result<RunSpec> {
     let mut builder = SpecBuilder::preset(&args.preset)?;
     if let Some(path) = &args.config {
-        let text =
-            fs::read_to_string(path).with_context(|| format!("reading {} (--config)", path.display()))?;
+        let text = config_text(path)?;
         builder = builder.file(&text, &path.display().to_string())?;
     }
     for assignment in args.set.iter().chain(overrides) {
