@@ -5,9 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
 use byol_data::{ImageDataset, Shard, split_names};
-use byol_model::{ResNet, encoder_metadata, load_encoder};
 use byol_train::{RunDir, RunPlan, RunSpec, SpecBuilder};
 
 use crate::cli::RecipeArgs;
@@ -100,8 +98,17 @@ impl Source {
 
 /// `data.path` of a run.toml; nothing of any other file, which `recipe` judges.
 fn recorded_data(config: &Path) -> Option<String> {
-    let table: toml::Table = config_text(config).ok()?.parse().ok()?;
-    Some(table.get("data")?.get("path")?.as_str()?.to_owned())
+    recorded(config, "data", "path")
+}
+
+/// The weights that the run of a run.toml started from, if `config` is one.
+pub fn recorded_init(config: Option<&Path>) -> Option<String> {
+    recorded(config?, "init", "weights")
+}
+
+fn recorded(config: &Path, table: &str, key: &str) -> Option<String> {
+    let file: toml::Table = config_text(config).ok()?.parse().ok()?;
+    Some(file.get(table)?.get(key)?.as_str()?.to_owned())
 }
 
 /// Bytes that a recipe may have; the longest that ships has 2,000.
@@ -145,16 +152,6 @@ pub fn run_dir(named: Option<&Path>) -> Result<RunDir> {
 
 /// The folder of runs.
 pub const RUNS: &str = "runs";
-
-/// The trained encoder of a run.
-pub fn trained_encoder(run: &RunDir, plan: &RunPlan, device: &Device) -> Result<ResNet> {
-    let path = run.encoder_path();
-    let bytes =
-        fs::read(&path).with_context(|| format!("reading {} (is the run finished?)", path.display()))?;
-    let inside = || path.display().to_string();
-    encoder_metadata(&bytes).with_context(inside)?;
-    load_encoder(plan.encoder().init(device)?, &bytes).with_context(inside)
-}
 
 /// Sets how many threads compute. Once, before anything does.
 pub fn set_threads(threads: Option<u16>) -> Result<()> {

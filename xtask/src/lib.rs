@@ -7,7 +7,10 @@ mod compose;
 mod dev;
 mod exit;
 mod fashion;
+mod http;
+mod hub;
 mod memory;
+mod subject;
 mod terminal;
 
 use std::process::ExitCode;
@@ -27,6 +30,8 @@ pub fn run() -> ExitCode {
         Command::Pretrain(args) => commands::pretrain::run(&args),
         Command::LinearEval(args) => commands::evaluate::linear_eval(&args),
         Command::Knn(args) => commands::evaluate::knn(&args),
+        Command::Export(args) => commands::export::run(&args),
+        Command::Models(args) => commands::models::run(&args),
         Command::Bench(args) => match args.command {
             BenchCommand::Augment(args) => commands::bench::augment::run(&args),
         },

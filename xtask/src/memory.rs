@@ -1,20 +1,24 @@
-//! Whether a run can fit at all: better said before it starts than by the kernel.
+//! Memory: what the machine has, what a process took, whether a run can fit at all (better
+//! said before it starts than by the kernel).
 
 use std::fs;
 
 use anyhow::{Result, bail};
 use byol_train::RunPlan;
 
-/// Refuses a plan whose least need is more than the machine has.
+/// Share of an estimate below which it is certain that a run cannot fit.
+const CERTAIN: f64 = 0.85;
+
+/// Refuses a plan that needs more than the machine has.
 pub fn check(plan: &RunPlan, prefetch: usize) -> Result<()> {
-    let Some(there) = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text)) else {
+    let Some(there) = there() else {
         return Ok(()); // not Linux: the system will say
     };
-    let needed = plan.memory_floor(prefetch)?;
-    if needed > there {
+    let needed = plan.step_shape(prefetch).memory()?;
+    if needed as f64 * CERTAIN > there as f64 {
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
         bail!(
-            "training needs at least {:.1} GiB of memory and this machine has {:.1} GiB: a batch of {} views \
+            "training needs about {:.1} GiB of memory and this machine has {:.1} GiB: a batch of {} views \
              of {}x{} pixels twice through ResNet-{} of width {}. Try a smaller --batch, --set policy.size \
              or --set encoder.width",
             gib(needed),
@@ -29,13 +33,29 @@ pub fn check(plan: &RunPlan, prefetch: usize) -> Result<()> {
     Ok(())
 }
 
+/// Memory and swap of the machine in bytes, where the system says.
+pub fn there() -> Option<u64> {
+    fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text))
+}
+
+/// Bytes that could be had now, where the system says.
+pub fn available() -> Option<u64> {
+    field(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+}
+
+/// The most memory that this process has held, in bytes, where the system says.
+pub fn peak() -> Option<u64> {
+    field(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
+fn field(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
 /// Memory and swap, in bytes, out of `/proc/meminfo`.
 fn total(meminfo: &str) -> Option<u64> {
-    let kib = |key: &str| {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(key))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    Some((kib("MemTotal:")? + kib("SwapTotal:").unwrap_or(0)) * 1024)
+    Some(field(meminfo, "MemTotal:")? + field(meminfo, "SwapTotal:").unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -33,6 +33,16 @@ impl Progress {
         bar
     }
 
+    /// A bar of `length` bytes.
+    pub fn bytes(length: u64, what: &str) -> Self {
+        let bar = Self::new(
+            Some(length),
+            "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left",
+        );
+        bar.describe(what.to_owned());
+        bar
+    }
+
     /// A bar of training steps.
     pub fn steps(length: u64) -> Self {
         Self::new(Some(length), "step {pos}/{len} {wide_bar} {eta} left\n{msg}")

@@ -23,12 +23,13 @@ pub fn extract<E: Encoder>(
     device: &Device,
     mut progress: impl FnMut(usize),
 ) -> Result<Features, EvalError> {
-    const BATCH: usize = 256;
+    // As many pictures at once as have the pixels of 256 of 64 x 64.
+    let batch = (256 * 64 * 64 / (transform.size * transform.size).max(1)).clamp(16, 256);
     let encoder = encoder.valid();
     let device = device.clone().without_autodiff();
     let mut values = Vec::with_capacity(set.len() * encoder.dim());
-    for start in (0..set.len()).step_by(BATCH) {
-        let end = (start + BATCH).min(set.len());
+    for start in (0..set.len()).step_by(batch) {
+        let end = (start + batch).min(set.len());
         let images = prepare(set, start..end, transform, channels)?;
         let y = encoder.forward(input::tensor(images, channels, transform.size, &device));
         // Cannot fail: representations are f32.

@@ -11,13 +11,21 @@
 //!   that BYOL and SimCLR are two points of.
 //! * [`embedding_std`], [`effective_rank`], [`uniformity`] and others say whether a
 //!   representation has collapsed.
-//! * [`named_tensors`], [`load_named`], [`save_encoder`] and [`load_encoder`]
-//!   bring weights in and out, under torchvision's names.
+//! * [`load`] makes an encoder of a file: ours, torchvision's, timm's, a checkpoint of
+//!   another BYOL. [`save_encoder`] and [`onnx_bytes`] write one.
+//! * [`named_tensors`], [`load_named`] and [`load_encoder`] are the same for any module.
 //! * [`Collective`] is what replicas of a run share.
 //!
 //! Batch normalisation is [`BatchNorm`], not Burn's: its mode is a flag and not a
 //! property of the device, its running variance is unbiased as PyTorch's, and its
 //! state is never one update late.
+
+// For the helpers that unit tests share with tests/.
+#[cfg(test)]
+extern crate self as byol_model;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod test_support;
 
 mod collective;
 mod contrast;
@@ -30,6 +38,8 @@ pub mod input;
 mod loss;
 mod norm;
 mod online;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod resnet;
 mod roles;
 mod target;
@@ -45,9 +55,12 @@ pub(crate) use loss::mean_square_distance;
 pub use loss::{LossNorm, l2_normalize, regression_loss, regression_loss_with};
 pub use norm::{BatchNorm, BatchNormConfig};
 pub use online::{OnlineNetwork, OnlineOutput};
-pub use resnet::{EncoderCost, ResNet, ResNetConfig, Stem};
+#[cfg(feature = "onnx")]
+pub use onnx::onnx_bytes;
+pub use resnet::{EncoderCost, ResNet, ResNetConfig, Stem, Version};
 pub use roles::{Role, role};
 pub use target::{TargetInit, TargetNetwork};
 pub use weights::{
-    NamedTensor, encoder_bytes, encoder_metadata, load_encoder, load_named, named_tensors, save_encoder,
+    EncoderDescription, Loaded, NamedTensor, Normalization, Preprocessing, Resampling, TensorValues,
+    encoder_bytes, load, load_encoder, load_named, named_tensors, save_encoder, write_atomic,
 };

@@ -1,13 +1,15 @@
 //! The regression loss.
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Under the root, so that a zero vector has a direction (DeepMind's value).
 const EPSILON: f64 = 1e-12;
 
-/// Rows of length 1: x / sqrt(max(Σ x², 1e-12)). `[N, d]` to `[N, d]`.
+/// Rows of length 1: x / sqrt(max(Σ x², 1e-12)). `[N, d]` to `[N, d]`, in `f32`
+/// whatever the precision of x, as everything that is computed from it.
 pub fn l2_normalize(x: Tensor<2>) -> Tensor<2> {
+    let x = x.cast(DType::F32);
     let squared_norm = x.clone().square().sum_dim(1).clamp_min(EPSILON);
     x.div(squared_norm.sqrt())
 }
@@ -42,8 +44,9 @@ pub enum LossNorm {
 }
 
 impl LossNorm {
-    /// `[N, d]` to `[N, d]`.
+    /// `[N, d]` to `[N, d]`, in `f32` whatever the precision of x.
     pub fn apply(self, x: Tensor<2>) -> Tensor<2> {
+        let x = x.cast(DType::F32);
         let [_, d] = x.dims();
         let standardized = |x: Tensor<2>, dim: usize| {
             let n = x.dims()[dim] as f64;

@@ -1,7 +1,7 @@
 //! What was asked: presets, files and `--set`, merged, every key known.
 
 use byol_augment::TwoViewPolicy;
-use byol_model::{HeadConfig, Stem, TargetInit};
+use byol_model::{HeadConfig, Stem, TargetInit, Version};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -74,6 +74,8 @@ pub struct EncoderSpec {
     pub stem: Stem,
     /// Whether the last γ of each block starts at 0.
     pub zero_gamma: bool,
+    /// Order of layers in a block: `v1`, or `v2` (pre-activation).
+    pub version: Version,
 }
 
 /// Which optimiser.

@@ -7,6 +7,7 @@
 //! * [`Byol`] holds the networks; [`Byol::step`] is the method, on one screen.
 //! * [`Optimizer`] is LARS or SGD, excluding biases and norms by role.
 //! * [`learning_rate`] and [`tau`] are pure functions of the optimiser step.
+//! * [`StepShape::memory`] says what a step will need.
 //! * [`train`] is the loop. It emits a [`StepReport`] a step; whatever watches a
 //!   run (bar, metrics, guards) is an [`Observer`].
 //! * [`RunDir`] is the folder that a run leaves.
@@ -15,6 +16,7 @@ mod config;
 #[cfg(test)]
 mod config_tests;
 mod error;
+mod memory;
 mod observer;
 mod optim;
 mod plan;
@@ -27,12 +29,13 @@ mod views;
 
 pub use config::{EncoderSpec, Length, OptimizerKind, OptimizerSpec, RunSpec, SpecBuilder, TauSchedule};
 pub use error::TrainError;
+pub use memory::StepShape;
 pub use observer::{Observer, StepReport};
 pub use optim::Optimizer;
-pub use plan::{DataFacts, RunPlan};
+pub use plan::{DataFacts, InitFacts, RunPlan};
 pub use run_dir::RunDir;
 pub use schedule::{REFERENCE_BATCH, learning_rate, tau};
 pub use step::{Byol, StepValues};
 pub use telemetry::JsonLines;
-pub use trainer::{TrainOptions, init_networks, train};
+pub use trainer::{TrainOptions, init_encoder, init_networks, train};
 pub use views::{set_channels, two_views};

@@ -6,7 +6,7 @@ use byol_model::ResNetConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::REFERENCE_BATCH;
-use crate::{Length, OptimizerKind, RunSpec, TrainError};
+use crate::{Length, OptimizerKind, RunSpec, StepShape, TrainError};
 
 /// What a run must know of its pictures, and remembers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,15 @@ pub struct DataFacts {
     pub samples: usize,
     /// 1 or 3.
     pub channels: usize,
+}
+
+/// The weights that an encoder starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InitFacts {
+    /// Where they are.
+    pub weights: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
 }
 
 /// Everything resolved; written to the run folder as `run.toml`.
@@ -40,6 +49,9 @@ pub struct RunPlan {
     pub omitted: Vec<String>,
     /// The pictures.
     pub data: DataFacts,
+    /// The weights that the encoder starts from; none for a start at random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<InitFacts>,
     /// What was asked.
     pub spec: RunSpec,
 }
@@ -86,6 +98,7 @@ impl RunPlan {
                 samples: set.len(),
                 channels,
             },
+            init: None,
             spec,
         })
     }
@@ -99,24 +112,16 @@ impl RunPlan {
         Ok(self.spec.policy.resolve(self.data.channels)?)
     }
 
-    /// Bytes that training needs at the very least: views in flight, parameters
-    /// (online, target, gradient, momentum), and what the convolutions of the two
-    /// online passes keep for the backward pass.
-    ///
-    /// # Errors
-    ///
-    /// If the plan was edited into something impossible.
-    pub fn memory_floor(&self, prefetch: usize) -> Result<u64, TrainError> {
-        let side = self.spec.policy.size as u64;
-        let cost = self.encoder().cost(self.spec.policy.size)?;
-        let view = self.data.channels as u64 * side * side;
-        let pictures = 2 * self.spec.batch as u64;
-        let heads = self.spec.projector.parameters(self.encoder().dim()?)
-            + self.spec.predictor.parameters(self.spec.projector.output);
-        let values = pictures
-            .saturating_mul(view * (prefetch as u64 + 1) + cost.activations)
-            .saturating_add(4 * (cost.parameters + heads));
-        Ok(values.saturating_mul(4))
+    /// What a step's memory follows from.
+    pub fn step_shape(&self, prefetch: usize) -> StepShape {
+        StepShape {
+            encoder: self.encoder(),
+            projector: self.spec.projector,
+            predictor: self.spec.predictor,
+            size: self.spec.policy.size,
+            batch: self.spec.batch,
+            prefetch,
+        }
     }
 
     /// The encoder.
@@ -126,8 +131,8 @@ impl RunPlan {
 }
 
 fn encoder_config(spec: &RunSpec, in_channels: usize) -> ResNetConfig {
-    let crate::EncoderSpec { depth, width, stem, zero_gamma } = spec.encoder;
-    ResNetConfig { depth, width, in_channels, stem, zero_gamma }
+    let crate::EncoderSpec { depth, width, stem, zero_gamma, version } = spec.encoder;
+    ResNetConfig { depth, width, in_channels, stem, zero_gamma, version }
 }
 
 fn check(spec: &RunSpec) -> Result<(), TrainError> {

@@ -8,7 +8,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 use byol_data::{Cursor, ImageDataset, Loader, LoaderConfig, Partition};
 use byol_model::{
-    Collective, Encoder, Mlp, OnlineNetwork, ResNet, TargetInit, TargetNetwork, input, named_tensors,
+    Collective, Encoder, Mlp, OnlineNetwork, ResNet, ResNetConfig, TargetInit, TargetNetwork, input,
+    load_named, named_tensors,
 };
 
 use crate::views::two_views;
@@ -26,17 +27,36 @@ pub struct TrainOptions {
 /// Steps over which rates are averaged.
 const WINDOW: usize = 20;
 
-/// The networks of a plan, drawn from its seed.
+/// The encoder that a plan of this seed begins with.
 ///
 /// # Errors
 ///
-/// If the plan describes no network.
-pub fn init_networks(plan: &RunPlan, device: &Device) -> Result<Byol<ResNet>, TrainError> {
+/// If the configuration describes no network.
+pub fn init_encoder(config: &ResNetConfig, seed: u64, device: &Device) -> Result<ResNet, TrainError> {
     let device = device.clone().autodiff();
-    device.seed(plan.spec.seed);
-    let encoder = drawn(plan.encoder().init(&device)?);
+    device.seed(seed);
+    Ok(drawn(config.init(&device)?))
+}
+
+/// The networks of a plan, drawn from its seed. `start` is an encoder of the plan's
+/// configuration that theirs begins as; what is drawn besides is the same with it.
+///
+/// # Errors
+///
+/// If the plan describes no network, or `start` is another one.
+pub fn init_networks(
+    plan: &RunPlan,
+    start: Option<&ResNet>,
+    device: &Device,
+) -> Result<Byol<ResNet>, TrainError> {
+    let mut encoder = init_encoder(&plan.encoder(), plan.spec.seed, device)?;
+    let device = device.clone().autodiff();
     let projector = drawn(plan.spec.projector.init(encoder.dim(), &device));
     let predictor = drawn(plan.spec.predictor.init(plan.spec.projector.output, &device));
+    if let Some(start) = start {
+        let tensors = named_tensors(start).into_iter().map(|t| (t.name, (t.shape, t.values)));
+        encoder = load_named(encoder, tensors.collect())?;
+    }
     let online = OnlineNetwork { encoder, projector, predictor };
     let target = match plan.spec.target_init {
         TargetInit::Copy => TargetNetwork::copy_of(&online),

@@ -1,4 +1,4 @@
-"""Three complete BYOL training steps of a tiny network, in PyTorch.
+"""Ten complete BYOL training steps of a tiny network, in PyTorch.
 
 Source: Grill et al. 2020, section 3.1 (Eq. 2) and 3.3, and DeepMind's
 byol/byol_experiment.py and byol/utils/optimizers.py.  Computed in float64 and
@@ -26,14 +26,14 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-LRS = [0.5, 0.4, 0.3]
-TAUS = [0.9, 0.95, 0.99]
+LRS = [0.5, 0.4, 0.3, 0.25, 0.2, 0.16, 0.12, 0.08, 0.05, 0.02]
+TAUS = [0.9, 0.95, 0.99, 0.99, 0.992, 0.994, 0.996, 0.998, 0.999, 1.0]
+LAST = len(LRS) - 1
 TRUST, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 1e-2
 NORM_SCALE = 8.0
 # Of 180 seeds, the one whose results change least under 5e-7 relative noise on
 # the inputs; with many others the third step amplifies it far more.
 SEED = 90
-KEPT_AFTER_STEP_0 = ("layer4", "bn1", "projector", "predictor")
 
 
 class BasicBlock(nn.Module):
@@ -118,7 +118,7 @@ def randomise(net, gen):
 
     Norm parameters are several times their usual size: the network computes
     the same function, but a step changes them relatively little, so that the
-    three steps do not amplify rounding errors.
+    steps do not amplify rounding errors.
     """
     for name, t in net.state_dict().items():
         if name.endswith("num_batches_tracked"):
@@ -147,7 +147,7 @@ def loss_fn(q, z):
 
 
 def train(inputs, dtype):
-    """Runs the three steps and returns the expected tensors."""
+    """Runs the steps and returns the expected tensors."""
     online, target = Network(True).to(dtype), Network(False).to(dtype)
     for prefix, net in (("online.", online), ("target.", target)):
         for name, t in tensors(net).items():
@@ -182,20 +182,13 @@ def train(inputs, dtype):
 
         for prefix, net in (("online.", online), ("target.", target)):
             for name, t in tensors(net).items():
-                if step == 2 or (step == 0 and any(k in name for k in KEPT_AFTER_STEP_0)):
+                if step in (0, LAST):
                     out[f"step{step}.{prefix}{name}"] = t.clone()
 
     online.eval()
     with torch.no_grad():
         out["eval.features"] = online.encoder(inputs["step0.view"].to(dtype))
     return out
-
-
-def kind_of(name):
-    for kind in ("loss", "grad", "eval"):
-        if kind in name.split("."):
-            return kind
-    return "state"
 
 
 def main():
@@ -212,12 +205,12 @@ def main():
 
     expected = train(inputs, torch.float64)
     single = train(inputs, torch.float32)
-    # Largest |a - b| / (1 + |b|) by kind of tensor, and the most accepted here.
-    limits = {"loss": 5e-6, "grad": 5e-5, "state": 1e-5, "eval": 5e-5}
-    for kind, limit in limits.items():
-        gap = max(((single[n] - t).abs() / (1.0 + t.abs())).max().item()
-                  for n, t in expected.items() if kind_of(n) == kind)
-        print(f"{kind}: float32 differs from float64 by at most {gap:.1e}")
+    # |a - b| / |b| of whole tensors: how far rounding alone goes, and the most
+    # accepted here (the test allows 1e-4 after the first step, 1e-3 after the last).
+    for kind, limit in (("step0.", 3e-5), (f"step{LAST}.", 3e-4), ("eval.", 3e-4)):
+        gap = max(((single[n].double() - t).norm() / t.norm()).item()
+                  for n, t in expected.items() if n.startswith(kind) and "grad" not in n)
+        print(f"{kind} float32 differs from float64 by at most {gap:.1e}")
         assert gap < limit
 
     here = Path(__file__).parent

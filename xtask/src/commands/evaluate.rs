@@ -6,12 +6,12 @@ use burn::tensor::Device;
 use byol_data::ImageDataset;
 use byol_eval::{Features, KnnConfig, Ranked, Score, extract, logistic_probe, mcnemar, pixels};
 use byol_model::ResNet;
-use byol_train::{RunPlan, init_networks};
 use serde_json::{Value, json};
 
 use crate::cli::{EvalArgs, KnnArgs};
-use crate::compose::{Source, run_dir, set_threads, trained_encoder};
+use crate::compose::{Source, set_threads};
 use crate::exit::Usage;
+use crate::subject::Subject;
 use crate::terminal::Progress;
 
 /// Values in a picture above which raw pixels are left out.
@@ -64,17 +64,18 @@ fn evaluate(
     classify: impl Fn(&Features, &[usize], &Features, usize) -> Result<(Ranked, Value)>,
 ) -> Result<()> {
     set_threads(args.threads)?;
-    let run = run_dir(args.run.as_deref())?;
-    let plan = run.plan()?;
     let device = Device::flex();
-    let trained = trained_encoder(&run, &plan, &device)?;
-    let source = match &args.data {
-        Some(_) => Source::from_flag(args.data.as_deref())?,
-        None => Source::from_plan(&plan),
+    let subject = Subject::open(&args.encoder, &device)?;
+    let source = match (&args.data, &subject.plan) {
+        (None, Some(plan)) => Source::from_plan(plan),
+        (data, _) => Source::from_flag(data.as_deref())?,
     };
     let splits = Splits::open(&source)?;
     let protocol = protocol(splits.train.len());
-    if args.data.is_none() && splits.train.fingerprint() != plan.data.fingerprint {
+    if args.data.is_none()
+        && let Some(plan) = &subject.plan
+        && splits.train.fingerprint() != plan.data.fingerprint
+    {
         crate::terminal::tell(&format!(
             "note: {} has changed since the run was trained on it",
             source.describe()
@@ -82,18 +83,19 @@ fn evaluate(
     }
     if !args.json {
         crate::terminal::tell(&format!(
-            "run {}; {} training and {} test pictures of {}",
-            run.path().display(),
+            "{}; {} training and {} test pictures of {}",
+            subject.name,
             splits.train.len(),
             splits.test.len(),
             source.describe()
         ));
     }
     let classify: &Protocol<'_> = &classify;
-    let (encoder, details) = splits.score_encoder("encoder", &trained, &plan, &device, classify)?;
-    let untrained = init_networks(&plan, &device)?.online.encoder;
-    let (random, _) = splits.score_encoder("random encoder", &untrained, &plan, &device, classify)?;
-    let raw = splits.score_pixels(&plan, classify)?;
+    let (encoder, details) =
+        splits.score_encoder("encoder", &subject.encoder, &subject, &device, classify)?;
+    let untrained = subject.untrained(&device)?;
+    let (random, _) = splits.score_encoder("random encoder", &untrained, &subject, &device, classify)?;
+    let raw = splits.score_pixels(&subject, classify)?;
 
     let p_random = mcnemar(&encoder.correct, &random.correct);
     let p_pixels = raw.as_ref().map(|raw| mcnemar(&encoder.correct, &raw.correct));
@@ -103,7 +105,10 @@ fn evaluate(
         result["n_train"] = splits.train.len().into();
         result["protocol"] = protocol.into();
         result["details"] = details;
-        result["run"] = json!(run.path());
+        result["encoder"] = json!(subject.name);
+        if let Some(run) = &subject.run {
+            result["run"] = json!(run);
+        }
         result["random_init"] = fields(&random);
         result["random_init"]["mcnemar_p"] = p_random.into();
         if let (Some(raw), Some(p)) = (&raw, p_pixels) {
@@ -162,15 +167,15 @@ impl Splits {
         &self,
         name: &str,
         encoder: &ResNet,
-        plan: &RunPlan,
+        subject: &Subject,
         device: &Device,
         classify: &Protocol<'_>,
     ) -> Result<(Score, Value)> {
-        let (transform, channels) = (plan.policy()?.eval, plan.data.channels);
+        let (transform, channels) = (&subject.transform, subject.config().in_channels);
         let total = (self.train.len() + self.test.len()) as u64;
         let progress = Progress::bar(total, &format!("{name}: representations"));
         let features = |set: &ImageDataset, before: usize| {
-            extract(encoder, set, &transform, channels, device, |done| {
+            extract(encoder, set, transform, channels, device, |done| {
                 progress.set((before + done) as u64);
             })
         };
@@ -180,13 +185,13 @@ impl Splits {
         self.score(name, &train, &test, classify)
     }
 
-    fn score_pixels(&self, plan: &RunPlan, classify: &Protocol<'_>) -> Result<Option<Score>> {
-        let (transform, channels) = (plan.policy()?.eval, plan.data.channels);
+    fn score_pixels(&self, subject: &Subject, classify: &Protocol<'_>) -> Result<Option<Score>> {
+        let (transform, channels) = (&subject.transform, subject.config().in_channels);
         if channels * transform.size * transform.size > MAX_PIXELS {
             return Ok(None);
         }
-        let train = pixels(&self.train, &transform, channels)?;
-        let test = pixels(&self.test, &transform, channels)?;
+        let train = pixels(&self.train, transform, channels)?;
+        let test = pixels(&self.test, transform, channels)?;
         Ok(Some(self.score("raw pixels", &train, &test, classify)?.0))
     }
 

@@ -4,6 +4,8 @@ pub mod bench;
 pub mod datasets;
 pub mod download;
 pub mod evaluate;
+pub mod export;
+pub mod models;
 pub mod presets;
 pub mod pretrain;
 pub mod preview;

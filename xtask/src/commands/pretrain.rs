@@ -3,18 +3,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::tensor::Device;
-use byol_model::{OneProcess, save_encoder};
+use byol_model::{EncoderDescription, OneProcess, ResNet, ResNetConfig, Stem, load, save_encoder};
 use byol_train::{
-    JsonLines, Observer, RunDir, RunPlan, StepReport, TrainError, TrainOptions, init_networks, set_channels,
-    train,
+    InitFacts, JsonLines, Observer, RunDir, RunPlan, StepReport, TrainError, TrainOptions, init_networks,
+    set_channels, train,
 };
 use serde_json::json;
 
 use crate::cli::PretrainArgs;
-use crate::compose::{RUNS, Source, recipe, set_threads};
+use crate::compose::{RUNS, Source, recipe, recorded_init, set_threads};
+use crate::exit::Usage;
+use crate::http::sha256_of;
 use crate::memory;
+use crate::subject::{local_path, preprocessing_of};
 use crate::terminal::{Progress, date_time};
 
 /// Trains an encoder and leaves a run folder.
@@ -31,7 +34,17 @@ pub fn run(args: &PretrainArgs) -> Result<()> {
     let source = Source::from_flags(args.data.as_deref(), args.recipe.config.as_deref())?;
     let set = source.open("train")?;
     let channels = set_channels(&set)?;
-    let plan = RunPlan::new(spec, &set, &source.describe(), channels)?;
+    let mut plan = RunPlan::new(spec, &set, &source.describe(), channels)?;
+    let device = Device::flex();
+    let recorded = || recorded_init(args.recipe.config.as_deref());
+    let init = match args.init.clone().or_else(recorded) {
+        Some(init) => {
+            let (encoder, facts) = start(&init, &plan, &device)?;
+            plan.init = Some(facts);
+            Some(encoder)
+        }
+        None => None,
+    };
 
     let prefetch = 4;
     memory::check(&plan, prefetch)?;
@@ -44,16 +57,15 @@ pub fn run(args: &PretrainArgs) -> Result<()> {
     if !args.json {
         announce(&plan, &run);
     }
-    let device = Device::flex();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let options = TrainOptions { loader_threads: args.loader_threads.map_or(cores, usize::from), prefetch };
     let mut metrics = JsonLines::create(&run.metrics_path())?;
     let mut bar = Bar { progress: Progress::steps(plan.total_steps), last: None };
     let start = Instant::now();
-    let networks = init_networks(&plan, &device)?;
+    let networks = init_networks(&plan, init.as_ref(), &device)?;
     let trained =
         train(&plan, networks, Arc::new(set), options, &OneProcess, &device, &mut [&mut metrics, &mut bar])?;
-    save_encoder(&trained.online.encoder, &metadata(&plan)?, &run.encoder_path())?;
+    save_encoder(&trained.online.encoder, &description(&plan)?, &run.encoder_path())?;
 
     let seconds = start.elapsed().as_secs_f64();
     let last = bar.last;
@@ -107,6 +119,9 @@ fn announce(plan: &RunPlan, run: &RunDir) {
         "batch normalisation sees all {} pictures of a step (one device)",
         spec.batch
     ));
+    if let Some(init) = &plan.init {
+        crate::terminal::tell(&format!("the encoder starts from {}", init.weights));
+    }
     for omission in &plan.omitted {
         crate::terminal::tell(omission);
     }
@@ -114,16 +129,56 @@ fn announce(plan: &RunPlan, run: &RunDir) {
 }
 
 /// What is needed to use the weights without the run.
-fn metadata(plan: &RunPlan) -> Result<BTreeMap<String, String>> {
-    let policy = plan.policy()?;
-    Ok(BTreeMap::from([
-        ("encoder".into(), serde_json::to_string(&plan.encoder())?),
-        ("eval_transform".into(), serde_json::to_string(&policy.eval)?),
+fn description(plan: &RunPlan) -> Result<EncoderDescription> {
+    let preprocessing = preprocessing_of(&plan.policy()?.eval, plan.data.channels)?;
+    let mut description = EncoderDescription::new(plan.encoder(), preprocessing);
+    description.origin = BTreeMap::from([
         ("preset".into(), plan.spec.preset.clone()),
         ("seed".into(), plan.spec.seed.to_string()),
         ("data_fingerprint".into(), plan.data.fingerprint.clone()),
         ("version".into(), plan.version.clone()),
-    ]))
+    ]);
+    Ok(description)
+}
+
+/// As a recipe has it, without quotes.
+fn in_a_recipe(value: impl serde::Serialize) -> String {
+    let json = serde_json::to_value(value).unwrap_or_default();
+    json.as_str().unwrap_or_default().to_owned()
+}
+
+/// The encoder that `--init` names, if it is the recipe's, and what the plan remembers.
+fn start(init: &str, plan: &RunPlan, device: &Device) -> Result<(ResNet, InitFacts)> {
+    let path = local_path(init)?;
+    let loaded = load(&path, device)?;
+    let (theirs, ours) = (loaded.config, plan.encoder());
+    // Neither changes a tensor's shape; a file of others does not know them.
+    let alike = ResNetConfig { zero_gamma: ours.zero_gamma, ..theirs };
+    let same_stem =
+        loaded.description.is_some() || (theirs.stem, ours.stem) != (Stem::Small, Stem::SmallStride2);
+    let alike = if same_stem { alike } else { ResNetConfig { stem: ours.stem, ..alike } };
+    if theirs.in_channels != ours.in_channels {
+        bail!(
+            "--init {init}: an encoder of {} channels, and the pictures have {}",
+            theirs.in_channels,
+            ours.in_channels
+        );
+    }
+    if alike != ours {
+        return Err(Usage(format!(
+            "--init {init}: a {}, and the recipe's encoder is a {}; for the file's: --set encoder.depth={} \
+             --set encoder.width={} --set encoder.stem={} --set encoder.version={}",
+            theirs.name(),
+            ours.name(),
+            theirs.depth,
+            theirs.width,
+            in_a_recipe(theirs.stem),
+            in_a_recipe(theirs.version),
+        ))
+        .into());
+    }
+    let facts = InitFacts { weights: init.into(), sha256: sha256_of(&path)? };
+    Ok((loaded.encoder, facts))
 }
 
 /// `name`, or `name-2` and so on if it is taken.

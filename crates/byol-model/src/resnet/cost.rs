@@ -1,73 +1,102 @@
 //! What a ResNet costs, counted from its configuration without making it.
 
-use super::config::{ResNetConfig, Stem};
+use super::block::ConvShape;
+use super::config::{ResNetConfig, Stem, Version};
 use crate::ModelError;
 
-/// Counted, not measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Counted, not measured; all but the parameters for one picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EncoderCost {
     /// Parameters of f: convolutions, γ and β.
     pub parameters: u64,
-    /// Values that the convolutions give for one picture. Training keeps at least
-    /// these for the backward pass.
+    /// Multiply-adds of a forward pass: those of the convolutions, which is what
+    /// papers mean by FLOPs (4.1 · 10⁹ for ResNet-50 at 224 pixels; twice as many
+    /// floating-point operations).
+    pub multiply_adds: u64,
+    /// Values that the convolutions give.
     pub activations: u64,
+    /// Values that the convolution with the most gives.
+    pub largest: u64,
+    /// Values that the normalisations are given.
+    pub normalized: u64,
+    /// Values that the ReLUs give.
+    pub rectified: u64,
+    /// Values that the max pooling gives, if there is one.
+    pub pooled: u64,
 }
 
-/// Adds up convolutions with the normalisation behind each.
+/// Adds up layers.
 #[derive(Default)]
-struct Tally {
-    parameters: u64,
-    activations: u64,
-}
+struct Tally(EncoderCost);
 
 impl Tally {
-    fn conv(&mut self, [from, to]: [u64; 2], kernel: u64, side: u64) {
-        self.parameters += from * to * kernel * kernel + 2 * to;
-        self.activations += to * side * side;
+    /// A convolution whose result has `side` pixels.
+    fn conv(&mut self, shape: ConvShape, side: u64) {
+        let [from, to] = shape.channels.map(|channels| channels as u64);
+        let weights = from * to * (shape.kernel * shape.kernel) as u64;
+        let values = to.saturating_mul(side * side);
+        self.0.parameters = self.0.parameters.saturating_add(weights);
+        self.0.multiply_adds = self.0.multiply_adds.saturating_add(weights.saturating_mul(side * side));
+        self.0.activations = self.0.activations.saturating_add(values);
+        self.0.largest = self.0.largest.max(values);
+    }
+
+    /// A normalisation, and the ReLU behind it or behind the sum.
+    fn norm(&mut self, channels: usize, side: u64, relu: bool) {
+        self.0.parameters += 2 * channels as u64;
+        let values = (channels as u64).saturating_mul(side * side);
+        self.0.normalized = self.0.normalized.saturating_add(values);
+        self.0.rectified = self.0.rectified.saturating_add(if relu { values } else { 0 });
     }
 }
 
 impl ResNetConfig {
-    /// Parameters, and values kept for a picture of `side` × `side` pixels.
+    /// Counts for pictures of `side` × `side` pixels.
     ///
     /// # Errors
     ///
     /// As [`init`](Self::init).
     pub fn cost(&self, side: usize) -> Result<EncoderCost, ModelError> {
-        let (_, blocks, bottleneck) = self.layout()?;
-        let (width, mut from) = (self.width as u64, self.width as u64);
+        let stages = self.stages()?;
         let mut tally = Tally::default();
-        let (kernel, stride) = match self.stem {
-            Stem::Imagenet => (7, 2),
-            Stem::Small => (3, 1),
-            Stem::SmallStride2 => (3, 2),
-        };
-        let mut side = (side as u64).div_ceil(stride);
-        tally.conv([self.in_channels as u64, width], kernel, side);
+        let (kernel, stride) = self.stem.kernel_and_stride();
+        let mut side = (side as u64).div_ceil(stride as u64);
+        tally.conv(ConvShape { channels: [self.in_channels, self.width], kernel, stride }, side);
+        if self.version == Version::V1 {
+            tally.norm(self.width, side, true);
+        }
         if self.stem == Stem::Imagenet {
             side = side.div_ceil(2);
+            tally.0.pooled = self.width as u64 * side * side;
         }
-        for (stage, n_blocks) in blocks.into_iter().enumerate() {
-            let inner = width << stage;
-            let to = inner * if bottleneck { 4 } else { 1 };
-            for block in 0..n_blocks {
-                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                let side_out = side.div_ceil(stride);
-                if bottleneck {
-                    tally.conv([from, inner], 1, side);
-                    tally.conv([inner, inner], 3, side_out);
-                    tally.conv([inner, to], 1, side_out);
-                } else {
-                    tally.conv([from, inner], 3, side_out);
-                    tally.conv([inner, inner], 3, side_out);
+        for block in stages.iter().flatten() {
+            let after = side.div_ceil(block.stride as u64);
+            let (first, second, third) = block.convs();
+            // Of the convolutions of a block one has a stride.
+            let mut before = side;
+            for shape in [Some(first), Some(second), third].into_iter().flatten() {
+                let result = before.div_ceil(shape.stride as u64);
+                tally.conv(shape, result);
+                match self.version {
+                    // The last ReLU comes after the sum, and is of the same size.
+                    Version::V1 => tally.norm(shape.channels[1], result, true),
+                    // The sum that the first is given is counted with it.
+                    Version::V2 => tally.norm(shape.channels[0], before, true),
                 }
-                if stride != 1 || from != to {
-                    tally.conv([from, to], 1, side_out);
-                }
-                (from, side) = (to, side_out);
+                before = result;
             }
+            if let Some(shape) = block.shortcut() {
+                tally.conv(shape, after);
+                if self.version == Version::V1 {
+                    tally.norm(shape.channels[1], after, false);
+                }
+            }
+            side = after;
         }
-        Ok(EncoderCost { parameters: tally.parameters, activations: tally.activations })
+        if self.version == Version::V2 {
+            tally.norm(self.dim()?, side, true);
+        }
+        Ok(tally.0)
     }
 }
 
@@ -94,10 +123,35 @@ mod tests {
                 in_channels: 3,
                 stem: Stem::Imagenet,
                 zero_gamma: false,
+                version: Version::V1,
             };
             let counted = config.cost(224).unwrap().parameters;
             assert_eq!((counted as f64 / 1e6).round() as u64, millions, "ResNet-{depth} {times}x: {counted}");
         }
+    }
+
+    /// torchvision's `_ops` of its weights, 10⁹ multiply-adds at 224 pixels with the
+    /// classifier (`dim` · 1000).
+    #[test]
+    fn multiply_adds_are_torchvisions() {
+        for (name, giga) in [
+            ("resnet18", 1.814),
+            ("resnet34", 3.664),
+            ("resnet50", 4.089),
+            ("resnet101", 7.801),
+            ("resnet152", 11.514),
+        ] {
+            let config = ResNetConfig::from_name(name, 3).unwrap();
+            let classifier = config.dim().unwrap() * 1000;
+            let counted = (config.cost(224).unwrap().multiply_adds + classifier as u64) as f64 / 1e9;
+            assert!((counted - giga).abs() < 0.001, "{name}: {counted}");
+        }
+    }
+
+    #[test]
+    fn no_size_overflows() {
+        let config = ResNetConfig { width: 4096, ..ResNetConfig::from_name("resnet200", 4096).unwrap() };
+        assert!(config.cost(1 << 20).unwrap().multiply_adds > 1 << 60);
     }
 
     /// Radosavovic et al. 2020 ("Designing Network Design Spaces") count the same,
@@ -105,8 +159,14 @@ mod tests {
     #[test]
     fn activations_are_those_published() {
         for (depth, millions) in [(50, 11.1), (101, 16.2), (152, 22.6)] {
-            let config =
-                ResNetConfig { depth, width: 64, in_channels: 3, stem: Stem::Imagenet, zero_gamma: false };
+            let config = ResNetConfig {
+                depth,
+                width: 64,
+                in_channels: 3,
+                stem: Stem::Imagenet,
+                zero_gamma: false,
+                version: Version::V1,
+            };
             let counted = config.cost(224).unwrap().activations as f64 / 1e6;
             assert!((counted - millions).abs() < 0.06, "ResNet-{depth}: {counted}");
         }

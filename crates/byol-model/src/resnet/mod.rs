@@ -1,10 +1,11 @@
-//! ResNet v1 (He et al. 2016) with the stride in the 3×3 convolution.
+//! ResNets (He et al. 2016) with the stride in the 3×3 convolution, versions 1 and 2.
 
-mod block;
+pub(crate) mod block;
 mod config;
 mod cost;
 mod net;
 
-pub use config::{ResNetConfig, Stem};
+pub(crate) use config::DEPTHS;
+pub use config::{ResNetConfig, Stem, Version};
 pub use cost::EncoderCost;
 pub use net::ResNet;

@@ -14,8 +14,8 @@ use byol_data::{Decoded, Limits, decode};
 use image::imageops::{self, FilterType};
 use serde_json::{Value, json};
 
-use super::peak_memory;
 use crate::cli::BenchAugmentArgs;
+use crate::memory;
 use crate::terminal::Progress;
 
 /// Pictures in memory, as in the peers' script.
@@ -65,7 +65,7 @@ pub fn run(args: &BenchAugmentArgs) -> Result<()> {
         let result = json!({
             "images_per_second": best,
             "threads": threads,
-            "peak_memory_bytes": peak_memory(),
+            "peak_memory_bytes": memory::peak(),
             "stages": stages,
             "size": args.size,
             "channels": if args.gray { 1 } else { 3 },

@@ -1,9 +1,14 @@
 //! Flags. What they mean is in the commands.
 
+mod bench;
+mod encoder;
+
 use std::path::PathBuf;
 
-use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
+
+pub use bench::{BenchArgs, BenchAugmentArgs, BenchCommand};
+pub use encoder::{EvalArgs, ExportArgs, ExportFormat, KnnArgs, ModelsArgs, WeightsArgs};
 
 /// Bootstrap Your Own Latent: encoders from unlabelled pictures.
 #[derive(Debug, Parser)]
@@ -30,6 +35,8 @@ pub enum Command {
     Pretrain(PretrainArgs),
     LinearEval(EvalArgs),
     Knn(KnnArgs),
+    Export(ExportArgs),
+    Models(ModelsArgs),
     Bench(BenchArgs),
     Dev(DevArgs),
 }
@@ -151,6 +158,9 @@ pub struct PretrainArgs {
     pub data: Option<PathBuf>,
     #[command(flatten)]
     pub recipe: RecipeArgs,
+    /// Weights that the encoder starts from: a file, or hf:OWNER/NAME.
+    #[arg(long, value_name = "WEIGHTS")]
+    pub init: Option<String>,
     /// Passes over the set [default: the preset's length].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub epochs: Option<f64>,
@@ -169,90 +179,6 @@ pub struct PretrainArgs {
     /// The run folder [default: runs/DATE-TIME-PRESET].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// One JSON object on stdout.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Score a frozen encoder by a linear classifier on its representations.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples (after cargo xtask pretrain):
-  cargo xtask linear-eval
-  cargo xtask linear-eval --json")]
-pub struct EvalArgs {
-    /// The run [default: the last one finished under runs/].
-    #[arg(long, value_name = "DIR")]
-    pub run: Option<PathBuf>,
-    /// A folder of labelled shards [default: what the run was trained on].
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Threads that compute [default: one a core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// One JSON object on stdout.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Score a frozen encoder by the nearest neighbours of its representations.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples (after cargo xtask pretrain):
-  cargo xtask knn
-  cargo xtask knn --k 200 --temperature 0.1")]
-pub struct KnnArgs {
-    #[command(flatten)]
-    pub eval: EvalArgs,
-    /// Neighbours.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
-    pub k: u32,
-    /// T in the votes' weight exp(similarity / T).
-    #[arg(long, default_value_t = 0.07)]
-    pub temperature: f64,
-}
-
-/// Measure how fast a part is.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  cargo xtask bench augment --photos photos
-  cargo xtask bench augment --photos photos --size 28 --gray --json")]
-pub struct BenchArgs {
-    #[command(subcommand)]
-    pub command: BenchCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum BenchCommand {
-    Augment(BenchAugmentArgs),
-}
-
-/// Two views of each picture: JPEG to 224 pixels, or small arrays (--size 32).
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples (photos: a folder with .jpg files):
-  cargo xtask bench augment --photos photos
-  cargo xtask bench augment --photos photos --size 32 --threads 2")]
-pub struct BenchAugmentArgs {
-    /// A folder of JPEG files, looked through with its sub-folders.
-    #[arg(long, value_name = "DIR")]
-    pub photos: PathBuf,
-    /// Side of a view; up to 64 the pictures are arrays of that size, and views have no blur.
-    #[arg(long, value_name = "N", default_value_t = 224, value_parser = clap::value_parser!(u16).range(1..=4096).map(usize::from))]
-    pub size: usize,
-    /// Arrays of one channel.
-    #[arg(long)]
-    pub gray: bool,
-    /// Threads, each with pictures of its own.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: u16,
-    /// Seconds for each figure, five repeats together.
-    #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    pub seconds: u32,
-    /// The portable code too.
-    #[arg(long)]
-    pub portable: bool,
     /// One JSON object on stdout.
     #[arg(long)]
     pub json: bool,

@@ -1,0 +1,144 @@
+//! Flags of commands about an encoder.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::TypedValueParser;
+
+/// Which encoder.
+#[derive(Debug, Clone, Args)]
+pub struct WeightsArgs {
+    /// The run [default: the last one finished under runs/].
+    #[arg(long, value_name = "DIR", conflicts_with = "weights")]
+    pub run: Option<PathBuf>,
+    /// A file in place of a run: encoder.safetensors, a ResNet of torchvision's or timm's (.pth or
+    /// .safetensors), a checkpoint of byol-pytorch, lightly or solo-learn; or hf:OWNER/NAME, from
+    /// the Hugging Face Hub.
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<String>,
+    /// With --weights: side of the encoder's input in pixels [default: the file's, or 224].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096).map(usize::from))]
+    pub size: Option<usize>,
+    /// With --weights: mean of each channel, for instance 0.5,0.5,0.5 [default: the file's, or
+    /// ImageNet's].
+    #[arg(long, value_name = "X,…", value_delimiter = ',')]
+    pub mean: Option<Vec<f64>>,
+    /// With --weights: standard deviation of each channel [default: the file's, or ImageNet's].
+    #[arg(long, value_name = "X,…", value_delimiter = ',')]
+    pub std: Option<Vec<f64>>,
+}
+
+impl WeightsArgs {
+    /// A flag of preprocessing that was given.
+    pub fn preprocessing_flag(&self) -> Option<&'static str> {
+        let given =
+            [("--size", self.size.is_some()), ("--mean", self.mean.is_some()), ("--std", self.std.is_some())];
+        given.into_iter().find_map(|(flag, given)| given.then_some(flag))
+    }
+}
+
+/// Score a frozen encoder by a linear classifier on its representations.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask pretrain):
+  cargo xtask linear-eval
+  cargo xtask linear-eval --json
+  cargo xtask linear-eval --weights resnet50.pth --data DIR
+  cargo xtask linear-eval --weights hf:timm/resnet50.a1_in1k --data DIR")]
+pub struct EvalArgs {
+    #[command(flatten)]
+    pub encoder: WeightsArgs,
+    /// A folder of labelled shards [default: what the run was trained on, or the set that ships].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Score a frozen encoder by the nearest neighbours of its representations.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask pretrain):
+  cargo xtask knn
+  cargo xtask knn --k 200 --temperature 0.1")]
+pub struct KnnArgs {
+    #[command(flatten)]
+    pub eval: EvalArgs,
+    /// Neighbours.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub k: u32,
+    /// T in the votes' weight exp(similarity / T).
+    #[arg(long, default_value_t = 0.07)]
+    pub temperature: f64,
+}
+
+/// Write an encoder for use elsewhere: safetensors under torchvision's names, or ONNX.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask pretrain):
+  cargo xtask export --format safetensors --out encoder.safetensors
+  cargo xtask export --format onnx --out encoder.onnx
+  cargo xtask export --weights resnet50.pth --format onnx --out resnet50.onnx")]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pub encoder: WeightsArgs,
+    /// The format.
+    #[arg(long, value_enum, default_value = "safetensors")]
+    pub format: ExportFormat,
+    /// The file.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ExportFormat {
+    Safetensors,
+    Onnx,
+}
+
+/// Encoders with parameters, FLOPs, and memory for training.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask models
+  cargo xtask models --size 32 --stem small --batch 256
+  cargo xtask models resnet18 resnet50 --size 64 --batch 8 --measure")]
+pub struct ModelsArgs {
+    /// Only these: resnet18, resnet50_2x, resnet18_w16, resnet50_v2 …
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Side of a view in pixels.
+    #[arg(long, value_name = "N", default_value_t = 224, value_parser = clap::value_parser!(u16).range(1..=4096).map(usize::from))]
+    pub size: usize,
+    /// Pictures in a step.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(2..=65536).map(|n| n as usize))]
+    pub batch: usize,
+    /// Channels of a picture.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=4096).map(usize::from))]
+    pub channels: usize,
+    /// First layers, where a name does not say: imagenet, small or small_stride2.
+    #[arg(long, default_value = "imagenet", value_parser = ["imagenet", "small", "small_stride2"])]
+    pub stem: String,
+    /// Units of the heads' hidden layer.
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=65536).map(|n| n as usize))]
+    pub hidden: usize,
+    /// Length of projection and prediction.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536).map(|n| n as usize))]
+    pub proj: usize,
+    /// Measure memory where the machine has enough, by two steps in a process of their own.
+    #[arg(long)]
+    pub measure: bool,
+    /// That process: takes the steps and says what they took.
+    #[arg(long, hide = true)]
+    pub here: bool,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}

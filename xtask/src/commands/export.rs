@@ -1,0 +1,52 @@
+use anyhow::Result;
+use burn::tensor::Device;
+use byol_model::{encoder_bytes, named_tensors, onnx_bytes, write_atomic};
+use serde_json::json;
+
+use crate::cli::{ExportArgs, ExportFormat};
+use crate::subject::Subject;
+
+/// Writes an encoder to a file.
+pub fn run(args: &ExportArgs) -> Result<()> {
+    let subject = Subject::open(&args.encoder, &Device::flex())?;
+    let (encoder, description) = (&subject.encoder, &subject.description);
+    let bytes = match args.format {
+        ExportFormat::Safetensors => encoder_bytes(encoder, description)?,
+        ExportFormat::Onnx => onnx_bytes(encoder, subject.config(), description)?,
+    };
+    write_atomic(&args.out, &bytes)?;
+    let n_tensors = named_tensors(encoder).len();
+    if args.json {
+        let format = match args.format {
+            ExportFormat::Safetensors => "safetensors",
+            ExportFormat::Onnx => "onnx",
+        };
+        let result = json!({
+            "out": args.out,
+            "format": format,
+            "bytes": bytes.len(),
+            "tensors": n_tensors,
+            "description": description,
+        });
+        crate::terminal::say(&format!("{result}"));
+        return Ok(());
+    }
+    let preprocessing = &description.preprocessing;
+    crate::terminal::say(&format!(
+        "{}: {} of {}, {n_tensors} tensors, {:.1} MB",
+        args.out.display(),
+        description.architecture,
+        subject.name,
+        bytes.len() as f64 / 1e6
+    ));
+    crate::terminal::say(&format!(
+        "input {0} x {0} pixels of {1} channel{2}, mean {3:?}, std {4:?}; representation of {5} values",
+        preprocessing.size,
+        subject.config().in_channels,
+        if subject.config().in_channels == 1 { "" } else { "s" },
+        preprocessing.normalize.mean,
+        preprocessing.normalize.std,
+        subject.config().dim()?,
+    ));
+    Ok(())
+}

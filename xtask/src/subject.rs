@@ -1,0 +1,239 @@
+//! The encoder that a command is about: of a run, of a file, or of the Hugging Face Hub.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use byol_augment::EvalTransform;
+use byol_model::{
+    EncoderDescription, Loaded, Normalization, Preprocessing, ResNet, ResNetConfig, Stem, load,
+};
+use byol_train::{RunPlan, init_encoder};
+
+use crate::cli::WeightsArgs;
+use crate::compose::run_dir;
+use crate::exit::Usage;
+use crate::hub;
+
+/// An encoder and how it is used.
+pub struct Subject {
+    /// Where it comes from, for people.
+    pub name: String,
+    /// The run folder, if it is one's.
+    pub run: Option<PathBuf>,
+    /// The run's plan, if it is one's.
+    pub plan: Option<RunPlan>,
+    /// In evaluation mode.
+    pub encoder: ResNet,
+    pub transform: EvalTransform,
+    pub description: EncoderDescription,
+}
+
+/// Largest side of a prepared picture that a file may ask for.
+const MAX_SIDE: usize = 4096;
+
+impl Subject {
+    /// What the flags say: a run, the last one where none is named, or weights.
+    pub fn open(args: &WeightsArgs, device: &Device) -> Result<Self> {
+        if let Some(weights) = &args.weights {
+            return Self::of_weights(weights, args, device);
+        }
+        if let Some(flag) = args.preprocessing_flag() {
+            return Err(Usage(format!(
+                "{flag} goes with --weights: a run knows how its pictures are prepared"
+            ))
+            .into());
+        }
+        let run = run_dir(args.run.as_deref())?;
+        let plan = run.plan()?;
+        let path = run.encoder_path();
+        if !path.exists() {
+            bail!("{}: there is no encoder.safetensors; is the run finished?", run.path().display());
+        }
+        let loaded = load(&path, device)?;
+        let Some(description) = loaded.description else {
+            bail!("{}: the file does not describe its encoder; was it replaced?", path.display());
+        };
+        if loaded.config != plan.encoder() {
+            bail!(
+                "{}: a {}, and run.toml says {}",
+                path.display(),
+                loaded.config.name(),
+                plan.encoder().name()
+            );
+        }
+        Ok(Self {
+            name: format!("run {}", run.path().display()),
+            run: Some(run.path().into()),
+            transform: plan.policy()?.eval,
+            plan: Some(plan),
+            encoder: loaded.encoder,
+            description,
+        })
+    }
+
+    fn of_weights(weights: &str, args: &WeightsArgs, device: &Device) -> Result<Self> {
+        let path = local_path(weights)?;
+        let Loaded { encoder, config, preprocessing, description, .. } = load(&path, device)?;
+        let preprocessing = chosen(preprocessing, &config, args, &path)?;
+        let transform = transform_of(&preprocessing, &config)
+            .with_context(|| format!("{}: how pictures are prepared", path.display()))?;
+        let mut description =
+            description.unwrap_or_else(|| EncoderDescription::new(config, preprocessing.clone()));
+        description.preprocessing = preprocessing;
+        let name =
+            if weights.starts_with(hub::SCHEME) { weights.to_owned() } else { path.display().to_string() };
+        let name = format!("{name} ({})", config.name());
+        Ok(Self { name, run: None, plan: None, encoder, transform, description })
+    }
+
+    pub fn config(&self) -> &ResNetConfig {
+        &self.description.encoder
+    }
+
+    /// The same network at random initialisation; of the same seed where one is known.
+    pub fn untrained(&self, device: &Device) -> Result<ResNet> {
+        let seed = match &self.plan {
+            Some(plan) => plan.spec.seed,
+            None => self.description.origin.get("seed").and_then(|seed| seed.parse().ok()).unwrap_or(0),
+        };
+        Ok(init_encoder(self.config(), seed, device)?)
+    }
+}
+
+/// A path as it is, or the local copy of what `hf:OWNER/NAME` names.
+pub fn local_path(weights: &str) -> Result<PathBuf> {
+    match weights.strip_prefix(hub::SCHEME) {
+        Some(name) => hub::weights(name),
+        None => Ok(weights.into()),
+    }
+}
+
+/// The file's preprocessing with what the flags say instead; of a file that has none,
+/// ImageNet's where that can be meant.
+fn chosen(
+    described: Option<Preprocessing>,
+    config: &ResNetConfig,
+    args: &WeightsArgs,
+    path: &Path,
+) -> Result<Preprocessing> {
+    let assumed = described.is_none();
+    let mut preprocessing = described.unwrap_or_else(Preprocessing::imagenet);
+    if let Some(size) = args.size {
+        preprocessing.size = size;
+    }
+    if let Some(mean) = &args.mean {
+        preprocessing.normalize.mean = each_channel(mean, config);
+    }
+    if let Some(std) = &args.std {
+        preprocessing.normalize.std = each_channel(std, config);
+    }
+    if !assumed {
+        return Ok(preprocessing);
+    }
+    if args.size.is_none() && config.stem != Stem::Imagenet {
+        return Err(Usage(format!(
+            "{}: the file does not say which size of pictures its encoder takes; name it with --size",
+            path.display()
+        ))
+        .into());
+    }
+    if config.in_channels != 3 && (args.mean.is_none() || args.std.is_none()) {
+        return Err(Usage(format!(
+            "{}: the file does not say how pictures of {} channels are normalised; name it with --mean and --std",
+            path.display(),
+            config.in_channels
+        ))
+        .into());
+    }
+    if args.size.is_none() || args.mean.is_none() || args.std.is_none() {
+        let Preprocessing { size, crop, normalize, .. } = &preprocessing;
+        crate::terminal::tell(&format!(
+            "note: {} does not say how pictures are prepared; taken are {size} pixels of the central {crop}, \
+             mean {:?}, std {:?} (ImageNet's where no flag says otherwise: --size, --mean, --std)",
+            path.display(),
+            normalize.mean,
+            normalize.std
+        ));
+    }
+    Ok(preprocessing)
+}
+
+/// One value stands for all channels.
+fn each_channel(values: &[f64], config: &ResNetConfig) -> Vec<f64> {
+    match values {
+        &[one] => vec![one; config.in_channels],
+        values => values.into(),
+    }
+}
+
+/// The transform that a description describes.
+fn transform_of(preprocessing: &Preprocessing, config: &ResNetConfig) -> Result<EvalTransform> {
+    let Preprocessing { size, crop, normalize, .. } = preprocessing;
+    if !(1..=MAX_SIDE).contains(size) {
+        bail!("a size of {size} pixels, expected 1 to {MAX_SIDE}");
+    }
+    if !(*crop > 0.0 && *crop <= 1.0) {
+        bail!("a crop of {crop}, expected a share of the short side up to 1");
+    }
+    for (name, values) in [("mean", &normalize.mean), ("std", &normalize.std)] {
+        if values.len() != config.in_channels || values.iter().any(|x| !x.is_finite()) {
+            bail!("{name} {values:?}, expected {} numbers, one a channel", config.in_channels);
+        }
+    }
+    if normalize.std.iter().any(|&x| x <= 0.0) {
+        bail!("std {:?}, expected positive numbers", normalize.std);
+    }
+    Ok(serde_json::from_value(serde_json::to_value(preprocessing)?)?)
+}
+
+/// How a file describes the transform of a plan, with one mean and deviation a channel.
+pub fn preprocessing_of(transform: &EvalTransform, channels: usize) -> Result<Preprocessing> {
+    let mut preprocessing: Preprocessing = serde_json::from_value(serde_json::to_value(transform)?)?;
+    let Normalization { mean, std } = &mut preprocessing.normalize;
+    for values in [mean, std] {
+        if let &[one] = values.as_slice() {
+            *values = vec![one; channels];
+        }
+    }
+    Ok(preprocessing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plans_transform_survives_the_file() {
+        for name in ["byol", "byol-torchvision", "small"] {
+            let policy = byol_augment::TwoViewPolicy::preset(name).unwrap();
+            let transform = policy.with_size(32).resolve(3).unwrap().eval;
+            let config = ResNetConfig {
+                depth: 18,
+                width: 16,
+                in_channels: 3,
+                stem: Stem::Small,
+                zero_gamma: false,
+                version: byol_model::Version::V1,
+            };
+            let preprocessing = preprocessing_of(&transform, 3).unwrap();
+            let again = transform_of(&preprocessing, &config).unwrap();
+            assert_eq!(again.normalize.mean.len(), 3);
+            assert_eq!(
+                EvalTransform { normalize: transform.normalize.clone(), ..again },
+                transform,
+                "{name}"
+            );
+        }
+        let config = ResNetConfig {
+            depth: 50,
+            width: 64,
+            in_channels: 3,
+            stem: Stem::Imagenet,
+            zero_gamma: false,
+            version: byol_model::Version::V1,
+        };
+        let transform = transform_of(&Preprocessing::imagenet(), &config).unwrap();
+        assert_eq!(transform.size, 224);
+    }
+}
