@@ -28,9 +28,19 @@ impl World {
 
     /// Runs the program with the words of `line`.
     pub fn run(&self, line: &str) -> Outcome {
+        self.run_with(line, &[])
+    }
+
+    /// Runs the program in an environment with these variables besides.
+    pub fn run_with(&self, line: &str, environment: &[(&str, &str)]) -> Outcome {
         let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
             .args(line.split_whitespace())
             .current_dir(self.folder.path())
+            // What is fetched stays in the folder, and no proxy stands between.
+            .env("XDG_CACHE_HOME", self.folder.path().join("cache"))
+            .env("NO_PROXY", "127.0.0.1")
+            .env_remove("HF_TOKEN")
+            .envs(environment.iter().copied())
             .output()
             .unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

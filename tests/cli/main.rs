@@ -5,4 +5,6 @@
 mod architecture;
 mod bad_input;
 mod harness;
+mod hub;
 mod journey;
+mod weights;

@@ -143,6 +143,7 @@ def main():
             for file in ("timm.pth", "timm.safetensors"):
                 check(f"timm {name} ({file})", net, folder / file, folder, images)
 
+        counted()
         refused(folder)
         described(folder)
 
@@ -186,6 +187,23 @@ def refused(folder):
         (folder / "cut.pth").write_bytes(whole[: int(share * len(whole))])
         code, _, err = program("export", "--weights", folder / "cut.pth", "--out", out)
         assert code == 1 and "cut.pth" in err and "panic" not in err and not out.exists(), (share, err)
+
+
+def counted():
+    """The table of models against PyTorch's own counters."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    code, text, err = program("models", "--json")
+    assert code == 0, err
+    rows = {row["name"]: row for row in json.loads(text)["models"]}
+    for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
+        net = getattr(models, name)()
+        net.fc = torch.nn.Identity()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            net.eval()(torch.zeros(1, 3, 224, 224))
+        parameters = sum(p.numel() for p in net.parameters())
+        assert rows[name]["parameters"] == parameters and rows[name]["flops"] == counter.get_total_flops(), name
+        print(f"{name}: {parameters} parameters and {counter.get_total_flops()} FLOPs, as PyTorch counts them")
 
 
 def described(folder):

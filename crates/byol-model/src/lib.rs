@@ -64,3 +64,8 @@ pub use weights::{
     EncoderDescription, Loaded, NamedTensor, Normalization, Preprocessing, Resampling, TensorValues,
     encoder_bytes, load, load_encoder, load_named, named_tensors, save_encoder, write_atomic,
 };
+
+/// The crate's page, whose examples are tests.
+#[cfg(all(doctest, feature = "pytorch"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -125,3 +125,25 @@ fn a_collapsed_batch_is_seen() {
     let rank = effective_rank(Tensor::from_data(line, &Device::flex()));
     assert!((1.0..1.1).contains(&rank), "{rank}");
 }
+
+#[test]
+fn losses_are_in_f32_whatever_the_precision() {
+    use burn::tensor::DType;
+    let golden = golden();
+    let [phi, psi, prime] = ["phi", "psi", "psi_prime"].map(|name| matrix(&golden[name]).cast(DType::F16));
+    let whole = |x: &Tensor<2>| x.clone().cast(DType::F32);
+    let losses = |phi: Tensor<2>, psi: Tensor<2>, prime: Tensor<2>| {
+        let point = InfoNce { alpha: 0.1, beta: 1.0 };
+        let family = info_nce_loss(phi.clone(), psi, prime.clone(), point);
+        [family, regression_loss(phi.clone(), prime.clone())].into_iter().chain(
+            [LossNorm::LayerNorm, LossNorm::None, LossNorm::BatchNorm]
+                .map(|norm| regression_loss_with(norm, phi.clone(), prime.clone())),
+        )
+    };
+    let half = losses(phi.clone(), psi.clone(), prime.clone()).map(|loss| {
+        assert_eq!(loss.dtype(), DType::F32);
+        scalar(loss)
+    });
+    let single = losses(whole(&phi), whole(&psi), whole(&prime)).map(scalar);
+    assert!(half.eq(single), "the same bits as from the same values in f32");
+}

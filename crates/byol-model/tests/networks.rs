@@ -47,25 +47,94 @@ fn of(tensors: Vec<NamedTensor>, buffers: bool) -> Vec<NamedTensor> {
 
 #[test]
 fn no_gradient_reaches_the_target() {
+    struct Gradients<'a>(&'a burn::tensor::Gradients, usize, usize);
+    impl burn::module::ModuleVisitor for Gradients<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<D>>) {
+            self.1 += 1;
+            self.2 += usize::from(param.val().grad(self.0).is_some());
+        }
+    }
     let online = online();
     let target = TargetNetwork::copy_of(&online);
     let z = target.forward(images());
     assert!(!z.is_require_grad() && !z.is_tracked());
     let gradients = regression_loss(online.forward(images()).prediction, z).backward();
-    assert!(online.projector.output.weight.val().grad(&gradients).is_some());
-    assert!(target.projector().output.weight.val().grad(&gradients).is_none());
+    let mut seen = Gradients(&gradients, 0, 0);
+    online.visit(&mut seen);
+    let buffers = of(named_tensors(&online), true).len();
+    assert_eq!(seen.2, seen.1 - buffers, "every online parameter has a gradient");
+    let mut seen = Gradients(&gradients, 0, 0);
+    target.encoder().visit(&mut seen);
+    target.projector().visit(&mut seen);
+    assert!(seen.1 > 60);
+    assert_eq!(seen.2, 0, "no target parameter has one");
+}
+
+/// A pass of either leaves every tensor of the other as it is.
+fn assert_nothing_is_shared(what: &str, online: &OnlineNetwork<ResNet>, target: &TargetNetwork<ResNet>) {
+    let all_of_target =
+        |target: &TargetNetwork<ResNet>| (named_tensors(target.encoder()), named_tensors(target.projector()));
+    let before = named_tensors(online);
+    let of_target = all_of_target(target);
+    target.forward(images());
+    assert_eq!(before, named_tensors(online), "{what}: the target's pass moved the online network");
+    assert_ne!(of_target, all_of_target(target), "{what}: the target's statistics follow its own passes");
+    let of_target = all_of_target(target);
+    online.forward(images());
+    assert_eq!(of_target, all_of_target(target), "{what}: the online pass moved the target");
+    assert_ne!(before, named_tensors(online), "{what}: the online statistics follow their own passes");
 }
 
 #[test]
 fn online_and_target_share_nothing() {
     let online = online();
     let target = TargetNetwork::copy_of(&online);
-    let before = named_tensors(&online);
-    target.forward(images());
-    assert_eq!(before, named_tensors(&online), "the target's pass moved the online network");
-    let before = named_tensors(target.encoder());
-    online.forward(images());
-    assert_eq!(before, named_tensors(target.encoder()), "the online pass moved the target");
+    assert_eq!(named_tensors(&online.encoder), named_tensors(target.encoder()));
+    assert_nothing_is_shared("a copy", &online, &target);
+    let clone = online.clone();
+    assert_nothing_is_shared("after a clone", &online, &TargetNetwork::copy_of(&clone));
+    assert_nothing_is_shared(
+        "a target of clones",
+        &clone,
+        &TargetNetwork::new(online.encoder.clone(), online.projector.clone()),
+    );
+}
+
+#[test]
+fn online_and_target_share_nothing_after_a_record() {
+    let first = online();
+    let record = first.clone().into_record();
+    let second = online().load_record(record);
+    assert_eq!(named_tensors(&first), named_tensors(&second));
+    assert_nothing_is_shared("after a record", &first, &TargetNetwork::copy_of(&second));
+    assert_nothing_is_shared("after a record, the other way", &second, &TargetNetwork::copy_of(&first));
+}
+
+#[test]
+fn online_and_target_share_nothing_after_a_device_move() {
+    let first = online();
+    let target = TargetNetwork::copy_of(&first);
+    let moved = first.clone().to_device(&device());
+    assert_nothing_is_shared("after a move", &moved, &target);
+    assert_nothing_is_shared("after a move, a copy", &first, &TargetNetwork::copy_of(&moved));
+    let forked = first.clone().fork(&device());
+    assert_nothing_is_shared("after a fork", &forked, &TargetNetwork::copy_of(&first));
+}
+
+#[test]
+fn the_predictor_is_online_only() {
+    let (first, second) = (online(), online());
+    let target = TargetNetwork::copy_of(&first);
+    let z = target.forward(images());
+    // z is what g gives: as long as a projection, and no function of q.
+    assert_eq!(z.dims(), [6, first.projector.output.weight.dims()[1]]);
+    let other = OnlineNetwork { predictor: second.predictor.clone(), ..first.clone() };
+    let x = images();
+    let (a, b) =
+        (TargetNetwork::copy_of(&first).forward(x.clone()), TargetNetwork::copy_of(&other).forward(x));
+    assert_eq!(a.into_data(), b.into_data());
+    let moved = target.update(&other, 0.0);
+    assert_eq!(of(named_tensors(moved.projector()), false), of(named_tensors(&first.projector), false));
 }
 
 #[test]
@@ -109,7 +178,7 @@ fn tau_1_leaves_the_target_and_tau_0_copies() {
     let target = TargetNetwork::copy_of(&first);
     let before = named_tensors(target.encoder());
     let target = target.update(&second, 1.0);
-    assert_eq!(before, named_tensors(target.encoder()));
+    assert_eq!(before, named_tensors(target.encoder()), "tau = 1 leaves the target bit-identical");
     let target = target.update(&second, 0.0);
     assert_eq!(of(named_tensors(&second.encoder), false), of(named_tensors(target.encoder()), false));
 }
@@ -221,4 +290,26 @@ fn heads_have_the_layers_that_are_asked_for() {
         let out = mlp.forward(Tensor::random([5, 6], Distribution::Normal(0.0, 1.0), &device()));
         assert_eq!(out.dims(), [5, 4]);
     }
+}
+
+/// He et al. 2015, fan-out: standard deviation sqrt(2 / (out · k · k)).
+#[test]
+fn convolutions_begin_as_he_says() {
+    let encoder = ResNetConfig { width: 32, ..config() }.init(&Device::flex()).unwrap();
+    let mut seen = 0;
+    for t in named_tensors(&encoder) {
+        let &[out, _, k, _] = t.shape.as_slice() else { continue };
+        if t.values.len() < 2000 {
+            continue;
+        }
+        let n = t.values.len() as f64;
+        let mean = t.values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+        let std = (t.values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let expected = (2.0 / (out * k * k) as f64).sqrt();
+        // Five standard errors.
+        assert!((std / expected - 1.0).abs() < 5.0 / (2.0 * n).sqrt(), "{}: {std} for {expected}", t.name);
+        assert!(mean.abs() < 5.0 * expected / n.sqrt(), "{}: mean {mean}", t.name);
+        seen += 1;
+    }
+    assert!(seen >= 16);
 }
