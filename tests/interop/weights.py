@@ -9,6 +9,7 @@ Needs, from PyPI: torch torchvision timm byol-pytorch lightly onnx onnxruntime s
 Run: python tests/interop/weights.py target/release/xtask
 """
 
+import importlib.util
 import json
 import pathlib
 import pickle
@@ -26,6 +27,7 @@ from torchvision import models
 
 PROGRAM = pathlib.Path(sys.argv[1]).resolve()
 PICTURES = 4
+HERE = pathlib.Path(__file__).resolve().parent
 
 
 def program(*words):
@@ -54,11 +56,11 @@ def features(net, images):
     return y.numpy()
 
 
-def check(what, net, file, folder, images):
+def check(what, net, file, folder, images, *flags):
     """Imports `file`, exports it twice, and compares with `net`."""
     out, graph = folder / "out.safetensors", folder / "out.onnx"
     for path, kind in ((out, "safetensors"), (graph, "onnx")):
-        code, _, err = program("export", "--weights", file, "--format", kind, "--out", path)
+        code, _, err = program("export", "--weights", file, "--format", kind, "--out", path, *flags)
         assert code == 0, f"{what}: {err}"
     exported = load_file(out)
     wanted = {k: v for k, v in net.state_dict().items() if not k.startswith("fc.") and "num_batches" not in k}
@@ -143,6 +145,7 @@ def main():
             for file in ("timm.pth", "timm.safetensors"):
                 check(f"timm {name} ({file})", net, folder / file, folder, images)
 
+        ours(folder)
         counted()
         refused(folder)
         described(folder)
@@ -187,6 +190,24 @@ def refused(folder):
         (folder / "cut.pth").write_bytes(whole[: int(share * len(whole))])
         code, _, err = program("export", "--weights", folder / "cut.pth", "--out", out)
         assert code == 1 and "cut.pth" in err and "panic" not in err and not out.exists(), (share, err)
+
+
+def ours(folder):
+    """Networks that torchvision lacks, against the reference of tests/golden/networks."""
+    spec = importlib.util.spec_from_file_location("networks", HERE.parent / "golden" / "networks" / "make.py")
+    networks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(networks)
+    torch.set_default_dtype(torch.float32)
+    images = torch.randn(PICTURES, 3, 40, 40)
+    for blocks, bottleneck, width, stem, version in (
+        ((2, 2, 2, 2), False, 128, "imagenet", 1), ((3, 4, 6, 3), True, 16, "small", 1),
+        ((2, 2, 2, 2), False, 64, "imagenet", 2), ((3, 4, 6, 3), True, 16, "small", 2),
+    ):
+        net = seeded(networks.ResNet(blocks, bottleneck, width, 3, stem, version).float(), 11)
+        net.fc = torch.nn.Identity()
+        save_file(net.state_dict(), folder / "ours.safetensors")
+        what = f"blocks {blocks}, width {width}, stem {stem}, version {version}"
+        check(what, net, folder / "ours.safetensors", folder, images, "--size", 40)
 
 
 def counted():

@@ -96,7 +96,7 @@ fn online_and_target_share_nothing() {
     assert_nothing_is_shared(
         "a target of clones",
         &clone,
-        &TargetNetwork::new(online.encoder.clone(), online.projector.clone()),
+        &TargetNetwork::new(online.encoder, online.projector),
     );
 }
 
@@ -128,7 +128,7 @@ fn the_predictor_is_online_only() {
     let z = target.forward(images());
     // z is what g gives: as long as a projection, and no function of q.
     assert_eq!(z.dims(), [6, first.projector.output.weight.dims()[1]]);
-    let other = OnlineNetwork { predictor: second.predictor.clone(), ..first.clone() };
+    let other = OnlineNetwork { predictor: second.predictor, ..first.clone() };
     let x = images();
     let (a, b) =
         (TargetNetwork::copy_of(&first).forward(x.clone()), TargetNetwork::copy_of(&other).forward(x));
@@ -312,4 +312,54 @@ fn convolutions_begin_as_he_says() {
         seen += 1;
     }
     assert!(seen >= 16);
+}
+
+/// A stranger's encoder with Burn's own batch normalisation, whose running state clones
+/// share and whose mode follows the device.
+#[derive(Module, Debug)]
+struct Strange {
+    conv: burn::nn::conv::Conv2d,
+    norm: burn::nn::BatchNorm,
+}
+
+impl Encoder for Strange {
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let x = self.norm.forward(self.conv.forward(images));
+        let [n, channels, height, width] = x.dims();
+        x.reshape([n, channels, height * width]).mean_dim(2).reshape([n, channels])
+    }
+
+    fn dim(&self) -> usize {
+        4
+    }
+}
+
+#[test]
+fn an_encoder_with_burns_own_normalisation_is_safe() {
+    let device = device();
+    let head = HeadConfig { layers: 2, hidden: 8, output: 4 };
+    let online = OnlineNetwork {
+        encoder: Strange {
+            conv: burn::nn::conv::Conv2dConfig::new([1, 4], [3, 3]).init(&device),
+            norm: burn::nn::BatchNormConfig::new(4).init(&device),
+        },
+        projector: head.init(4, &device),
+        predictor: head.init(4, &device),
+    };
+    let target = TargetNetwork::copy_of(&online);
+    let buffers = |module: &Strange| of(named_tensors(&module.valid()), true);
+    let before = buffers(&online.encoder);
+    let x = images();
+    let (a, b) = (target.forward(x.clone()), target.forward(x));
+    assert_eq!(a.clone().into_data(), b.into_data(), "the target uses the batch's statistics");
+    assert!(!a.is_tracked());
+    assert_eq!(before, buffers(&online.encoder), "the target's passes moved the online statistics");
+    let kept = of(named_tensors(target.encoder()), true);
+    let (xi, theta) = (named_tensors(target.encoder()), named_tensors(&online.encoder));
+    assert_eq!(of(xi, false), of(theta, false));
+    let target = target.update(&online, 0.5);
+    assert_eq!(kept, of(named_tensors(target.encoder()), true), "statistics are not averaged");
+    // The norm's parameters are no weights: neither decayed nor adapted.
+    let roles: Vec<Role> = named_tensors(&online.encoder).iter().map(|t| t.role).collect();
+    assert_eq!(roles, [Role::Weight, Role::Bias, Role::Norm, Role::Norm, Role::Buffer, Role::Buffer]);
 }

@@ -104,6 +104,7 @@ pub(super) fn values(shape: &[usize], data: &[u8]) -> TensorValues {
     (shape.to_vec(), values)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn unreadable(e: safetensors::SafeTensorError) -> ModelError {
     ModelError::Unreadable(e.to_string())
 }

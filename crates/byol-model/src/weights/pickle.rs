@@ -78,12 +78,12 @@ const ACTIVE: [&str; 12] = [
 
 /// The first function or class in the pickles that weights have no need of.
 pub(super) fn foreign_call(bytes: &[u8], pickles: Pickles) -> Option<String> {
-    let mut reader = Instructions { bytes, at: 0 };
+    let instructions = Instructions { bytes, at: 0 };
     let mut ends = 0;
     let mut memo: HashMap<u32, String> = HashMap::new();
     let mut strings = [String::new(), String::new()];
     // A damaged pickle ends the search; the reader of weights says what is wrong.
-    while let Some((code, argument)) = reader.next() {
+    for (code, argument) in instructions {
         let text = || String::from_utf8_lossy(argument).into_owned();
         let mut push = |string: String| {
             strings.swap(0, 1);
