@@ -5,10 +5,11 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate may depend on, of ours and of Burn.
-const ALLOWED: [(&str, &[&str]); 5] = [
+const ALLOWED: [(&str, &[&str]); 6] = [
+    ("byol-kernels", &["burn"]),
     ("byol-augment", &[]),
     ("byol-data", &[]),
-    ("byol-model", &["burn"]),
+    ("byol-model", &["burn", "byol-kernels"]),
     ("byol-train", &["burn", "byol-augment", "byol-data", "byol-model"]),
     ("byol-eval", &["burn", "byol-augment", "byol-data", "byol-model"]),
 ];

@@ -101,12 +101,8 @@ fn recorded_data(config: &Path) -> Option<String> {
     recorded(config, "data", "path")
 }
 
-/// The weights that the run of a run.toml started from, if `config` is one.
-pub fn recorded_init(config: Option<&Path>) -> Option<String> {
-    recorded(config?, "init", "weights")
-}
-
-fn recorded(config: &Path, table: &str, key: &str) -> Option<String> {
+/// A text that the run.toml `config` remembers; nothing if it is no run.toml.
+pub fn recorded(config: &Path, table: &str, key: &str) -> Option<String> {
     let file: toml::Table = config_text(config).ok()?.parse().ok()?;
     Some(file.get(table)?.get(key)?.as_str()?.to_owned())
 }

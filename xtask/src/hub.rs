@@ -3,9 +3,10 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use byol_model::{Normalization, Preprocessing};
 use serde_json::Value;
 
 use crate::exit::Usage;
@@ -17,12 +18,23 @@ pub const SCHEME: &str = "hf:";
 const ENDPOINT: &str = "https://huggingface.co";
 /// Bytes of a description of a repository.
 const MAX_LIST: u64 = 16 << 20;
+/// Where timm says what its weights are.
+const CONFIG: &str = "config.json";
 /// Files that hold an encoder, the best first.
 const NAMES: [&str; 3] = ["encoder.safetensors", "model.safetensors", "pytorch_model.bin"];
 
+/// Weights on this machine.
+pub struct Local {
+    pub path: PathBuf,
+    /// For people and for run.toml: of the Hub's with the commit.
+    pub name: String,
+    /// What a file beside them says of how pictures are prepared.
+    pub preprocessing: Option<Preprocessing>,
+}
+
 /// Fetches the weights of `OWNER/NAME` or `OWNER/NAME@REVISION` unless they are here,
 /// and says where they are.
-pub fn weights(name: &str) -> Result<PathBuf> {
+pub fn weights(name: &str) -> Result<Local> {
     let (repository, revision) = name.split_once('@').unwrap_or((name, "main"));
     let is_word = |word: &str| {
         !word.is_empty()
@@ -36,10 +48,24 @@ pub fn weights(name: &str) -> Result<PathBuf> {
     let set = |key: &str| env::var(key).ok().filter(|value| !value.is_empty());
     let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.into());
     let endpoint = endpoint.trim_end_matches('/');
-    let client = Client::new(endpoint, set("HF_TOKEN"));
+    let token = set("HF_TOKEN").map(|token| token.trim().to_owned());
+    if token.as_ref().is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+        return Err(Usage("HF_TOKEN: not a token (it has spaces or other characters inside)".into()).into());
+    }
+    let client = Client::new(endpoint, token);
+    let home = cache()?.join(repository.replace('/', "--"));
 
     let about = format!("{endpoint}/api/models/{repository}/revision/{revision}");
-    let text = client.text(&about, MAX_LIST)?;
+    let text = match client.text(&about, MAX_LIST) {
+        Ok(text) => text,
+        Err(error) => match kept(&home, revision) {
+            Some((commit, path)) => {
+                crate::terminal::tell(&format!("note: {error:#}; using the copy that is here"));
+                return local(repository, &commit, path);
+            }
+            None => return Err(error),
+        },
+    };
     let about: Value = serde_json::from_str(&text).with_context(|| format!("{about}: no JSON"))?;
     let files: Vec<&str> =
         about["siblings"].as_array().into_iter().flatten().filter_map(|f| f["rfilename"].as_str()).collect();
@@ -52,16 +78,67 @@ pub fn weights(name: &str) -> Result<PathBuf> {
     };
     // The commit, where the server says: its files never change.
     let commit = about["sha"].as_str().filter(|sha| is_word(sha));
-    let folder = cache()?.join(repository.replace('/', "--")).join(commit.unwrap_or(revision));
+    let at = commit.unwrap_or(revision);
+    let folder = home.join(at);
     let path = folder.join(file);
-    if commit.is_some() && path.is_file() {
-        return Ok(path);
+    if commit.is_none() || !path.is_file() {
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        if files.contains(&CONFIG) {
+            client
+                .download(&format!("{endpoint}/{repository}/resolve/{at}/{CONFIG}"), &folder.join(CONFIG))?;
+        }
+        client.download(&format!("{endpoint}/{repository}/resolve/{at}/{file}"), &path)?;
+        crate::terminal::tell(&format!("{SCHEME}{name}: {file} is now at {}", path.display()));
     }
-    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    client
-        .download(&format!("{endpoint}/{repository}/resolve/{}/{file}", commit.unwrap_or(revision)), &path)?;
-    crate::terminal::tell(&format!("{SCHEME}{name}: {file} is now at {}", path.display()));
-    Ok(path)
+    // For the day when the server cannot be reached.
+    let _ = fs::write(home.join(format!("{REVISION}{revision}")), format!("{at}\n{file}"));
+    local(repository, at, path)
+}
+
+/// Beside the folders of commits: which commit and file a revision was, when last asked.
+const REVISION: &str = ".revision-";
+
+/// What a revision was when the server could be reached.
+fn kept(home: &Path, revision: &str) -> Option<(String, PathBuf)> {
+    let text = fs::read_to_string(home.join(format!("{REVISION}{revision}"))).ok()?;
+    let (commit, file) = text.split_once('\n')?;
+    let path = home.join(commit).join(file);
+    path.is_file().then(|| (commit.to_owned(), path))
+}
+
+fn local(repository: &str, commit: &str, path: PathBuf) -> Result<Local> {
+    let name = format!("{SCHEME}{repository}@{commit}");
+    let preprocessing = match fs::read_to_string(path.with_file_name(CONFIG)) {
+        Ok(text) => timm(&text).with_context(|| format!("{name}: {CONFIG}"))?,
+        Err(_) => None,
+    };
+    Ok(Local { path, name, preprocessing })
+}
+
+/// What a config.json of timm's says of preprocessing. One that names another
+/// architecture than a plain ResNet is an error: its weights may have the same shapes.
+fn timm(text: &str) -> Result<Option<Preprocessing>> {
+    let Ok(config) = serde_json::from_str::<Value>(text) else { return Ok(None) };
+    let Some(architecture) = config["architecture"].as_str() else { return Ok(None) };
+    let depth = architecture.strip_prefix("tv_").unwrap_or(architecture).strip_prefix("resnet");
+    if !depth.is_some_and(|depth| depth.bytes().all(|byte| byte.is_ascii_digit())) {
+        bail!("it holds a {architecture}, which is no plain ResNet");
+    }
+    let about = &config["pretrained_cfg"];
+    let numbers =
+        |value: &Value| -> Option<Vec<f64>> { value.as_array()?.iter().map(Value::as_f64).collect() };
+    let size = about["input_size"].as_array().and_then(|size| size.last()?.as_u64());
+    let (Some(size), Some(mean), Some(std)) = (size, numbers(&about["mean"]), numbers(&about["std"])) else {
+        return Ok(None);
+    };
+    let mut preprocessing = Preprocessing::imagenet();
+    preprocessing.size = usize::try_from(size)?;
+    preprocessing.normalize = Normalization { mean, std };
+    preprocessing.crop = about["crop_pct"].as_f64().unwrap_or(preprocessing.crop);
+    if let Some(filter @ ("bicubic" | "bilinear")) = about["interpolation"].as_str() {
+        preprocessing.resample.filter = filter.into();
+    }
+    Ok(Some(preprocessing))
 }
 
 /// The file of a repository that holds the encoder.
@@ -100,5 +177,19 @@ mod tests {
         assert_eq!(chosen(&["README.md", "byol.pth"]), Some("byol.pth"));
         assert_eq!(chosen(&["a.pth", "b.pth"]), None);
         assert_eq!(chosen(&["../evil.pth"]), None);
+    }
+
+    #[test]
+    fn timms_configurations_are_read() {
+        let config = r#"{"architecture": "resnet50", "pretrained_cfg": {"input_size": [3, 160, 160],
+            "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "crop_pct": 0.95, "interpolation": "bicubic"}}"#;
+        let preprocessing = timm(config).unwrap().unwrap();
+        assert_eq!((preprocessing.size, preprocessing.crop), (160, 0.95));
+        assert_eq!(preprocessing.resample.filter, "bicubic");
+        assert_eq!(preprocessing.normalize.mean, [0.5; 3]);
+        let error = timm(&config.replace("resnet50", "resnetblur50")).unwrap_err().to_string();
+        assert!(error.contains("resnetblur50"), "{error}");
+        assert_eq!(timm("{}").unwrap(), None);
+        assert_eq!(timm("no JSON").unwrap(), None);
     }
 }

@@ -2,18 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 use byol_augment::EvalTransform;
 use byol_model::{
-    EncoderDescription, Loaded, Normalization, Preprocessing, ResNet, ResNetConfig, Stem, load,
+    EncoderDescription, Loaded, Normalization, Preprocessing, ResNet, ResNetConfig, Stem, load, load_with,
 };
 use byol_train::{RunPlan, init_encoder};
 
-use crate::cli::WeightsArgs;
+use crate::cli::{WeightsArgs, stem};
 use crate::compose::run_dir;
 use crate::exit::Usage;
-use crate::hub;
+use crate::hub::{self, Local};
 
 /// An encoder and how it is used.
 pub struct Subject {
@@ -28,6 +28,9 @@ pub struct Subject {
     pub transform: EvalTransform,
     pub description: EncoderDescription,
 }
+
+/// Means and deviations of values from 0 to 1 are nowhere near.
+const EXTREME: f64 = 1e6;
 
 /// Largest side of a prepared picture that a file may ask for.
 const MAX_SIDE: usize = 4096;
@@ -73,16 +76,25 @@ impl Subject {
     }
 
     fn of_weights(weights: &str, args: &WeightsArgs, device: &Device) -> Result<Self> {
-        let path = local_path(weights)?;
-        let Loaded { encoder, config, preprocessing, description, .. } = load(&path, device)?;
-        let preprocessing = chosen(preprocessing, &config, args, &path)?;
-        let transform = transform_of(&preprocessing, &config)
-            .with_context(|| format!("{}: how pictures are prepared", path.display()))?;
+        let Local { path, name, preprocessing: beside } = local(weights)?;
+        let stem_flag = args.stem.as_deref().map(stem);
+        let Loaded { encoder, config, preprocessing, description, .. } = load_with(&path, stem_flag, device)?;
+        if description.is_none() && stem_flag.is_none() && config.stem == Stem::Small {
+            crate::terminal::tell(&format!(
+                "note: {} does not say whether its 3x3 first convolution has stride 1 or 2; taken is 1 (--stem \
+                 small_stride2 for 2)",
+                path.display()
+            ));
+        }
+        let preprocessing = chosen(preprocessing.or(beside), &config, args, &path)?;
+        let transform =
+            transform_of(&preprocessing, &config).map_err(|error| match args.preprocessing_flag() {
+                Some(_) => Usage(format!("{error} (--size, --mean, --std)")).into(),
+                None => error.context(format!("{}: how pictures are prepared", path.display())),
+            })?;
         let mut description =
             description.unwrap_or_else(|| EncoderDescription::new(config, preprocessing.clone()));
         description.preprocessing = preprocessing;
-        let name =
-            if weights.starts_with(hub::SCHEME) { weights.to_owned() } else { path.display().to_string() };
         let name = format!("{name} ({})", config.name());
         Ok(Self { name, run: None, plan: None, encoder, transform, description })
     }
@@ -102,10 +114,10 @@ impl Subject {
 }
 
 /// A path as it is, or the local copy of what `hf:OWNER/NAME` names.
-pub fn local_path(weights: &str) -> Result<PathBuf> {
+pub fn local(weights: &str) -> Result<Local> {
     match weights.strip_prefix(hub::SCHEME) {
         Some(name) => hub::weights(name),
-        None => Ok(weights.into()),
+        None => Ok(Local { path: weights.into(), name: weights.into(), preprocessing: None }),
     }
 }
 
@@ -140,9 +152,10 @@ fn chosen(
     }
     if config.in_channels != 3 && (args.mean.is_none() || args.std.is_none()) {
         return Err(Usage(format!(
-            "{}: the file does not say how pictures of {} channels are normalised; name it with --mean and --std",
+            "{}: the file does not say how pictures of {} channel{} are normalised; name it with --mean and --std",
             path.display(),
-            config.in_channels
+            config.in_channels,
+            if config.in_channels == 1 { "" } else { "s" }
         ))
         .into());
     }
@@ -170,6 +183,7 @@ fn each_channel(values: &[f64], config: &ResNetConfig) -> Vec<f64> {
 /// The transform that a description describes.
 fn transform_of(preprocessing: &Preprocessing, config: &ResNetConfig) -> Result<EvalTransform> {
     let Preprocessing { size, crop, normalize, .. } = preprocessing;
+    let n = config.in_channels;
     if !(1..=MAX_SIDE).contains(size) {
         bail!("a size of {size} pixels, expected 1 to {MAX_SIDE}");
     }
@@ -177,11 +191,16 @@ fn transform_of(preprocessing: &Preprocessing, config: &ResNetConfig) -> Result<
         bail!("a crop of {crop}, expected a share of the short side up to 1");
     }
     for (name, values) in [("mean", &normalize.mean), ("std", &normalize.std)] {
-        if values.len() != config.in_channels || values.iter().any(|x| !x.is_finite()) {
-            bail!("{name} {values:?}, expected {} numbers, one a channel", config.in_channels);
+        if values.len() != n || values.iter().any(|x| x.is_nan() || x.abs() > EXTREME) {
+            let numbers = if n == 1 {
+                "one finite number".into()
+            } else {
+                format!("{n} finite numbers, one a channel")
+            };
+            bail!("{name} {values:?}, expected {numbers}");
         }
     }
-    if normalize.std.iter().any(|&x| x <= 0.0) {
+    if normalize.std.iter().any(|&x| x < 1.0 / EXTREME) {
         bail!("std {:?}, expected positive numbers", normalize.std);
     }
     Ok(serde_json::from_value(serde_json::to_value(preprocessing)?)?)

@@ -3,7 +3,9 @@
 use burn::module::Initializer;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::tensor::{Device, Tensor, s};
+#[cfg(not(feature = "kernels"))]
+use burn::tensor::s;
+use burn::tensor::{Device, Tensor};
 
 /// A square convolution, "same" padding, no bias, fan-out He-normal weights.
 pub(crate) fn conv(channels: [usize; 2], kernel: usize, stride: usize, device: &Device) -> Conv2d {
@@ -16,8 +18,17 @@ pub(crate) fn conv(channels: [usize; 2], kernel: usize, stride: usize, device: &
         .init(device)
 }
 
+/// `conv.forward(x)` by the kernels of byol-kernels.
+#[cfg(feature = "kernels")]
+pub(crate) fn forward(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    // The padding of `conv` above.
+    let [_, _, kernel, _] = conv.weight.dims();
+    byol_kernels::conv2d(x, conv.weight.val(), conv.stride[0], kernel / 2)
+}
+
 /// `conv.forward(x)`, through a matrix product where the kernel is 1×1: on CPUs
 /// its backward pass is three to four times faster than the convolution's.
+#[cfg(not(feature = "kernels"))]
 pub(crate) fn forward(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     let [out, channels, 1, 1] = conv.weight.dims() else { return conv.forward(x) };
     let [n, _, height, width] = x.dims();

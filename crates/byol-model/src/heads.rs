@@ -2,7 +2,6 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +68,10 @@ pub struct Mlp {
 impl Mlp {
     /// `[N, input]` to `[N, output]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let hidden = self.hidden.iter().fold(x, |x, layer| relu(layer.norm.forward(layer.linear.forward(x))));
+        let hidden = self
+            .hidden
+            .iter()
+            .fold(x, |x, layer| layer.norm.forward_with(layer.linear.forward(x), None, true));
         self.output.forward(hidden)
     }
 }

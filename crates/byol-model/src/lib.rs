@@ -62,7 +62,7 @@ pub use roles::{Role, role};
 pub use target::{TargetInit, TargetNetwork};
 pub use weights::{
     EncoderDescription, Loaded, NamedTensor, Normalization, Preprocessing, Resampling, TensorValues,
-    encoder_bytes, load, load_encoder, load_named, named_tensors, save_encoder, write_atomic,
+    encoder_bytes, load, load_encoder, load_named, load_with, named_tensors, save_encoder, write_atomic,
 };
 
 /// The crate's page, whose examples are tests.

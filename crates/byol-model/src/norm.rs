@@ -65,18 +65,62 @@ pub struct BatchNorm {
 impl BatchNorm {
     /// Normalises; same shape out, `[N, C, ...]`.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        if self.training.is_enabled() { self.forward_batch(input) } else { self.forward_running(input) }
+        self.forward_with(input, None, false)
     }
 
-    fn forward_batch<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+    /// Normalises, then adds a shortcut and takes a ReLU, if asked for.
+    pub fn forward_with<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        shortcut: Option<Tensor<D>>,
+        rectify: bool,
+    ) -> Tensor<D> {
+        if self.training.is_enabled() {
+            self.forward_batch(input, shortcut, rectify)
+        } else {
+            self.forward_running(input, shortcut, rectify)
+        }
+    }
+
+    fn forward_batch<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        shortcut: Option<Tensor<D>>,
+        rectify: bool,
+    ) -> Tensor<D> {
         let [channels] = self.weight.dims();
         let n = (input.shape().num_elements() / channels.max(1)) as f64;
+        let (output, mean, variance) = self.normalized(input, shortcut, rectify);
+        let unbiased = variance.mul_scalar(n / (n - 1.0).max(1.0));
+        self.follow(&self.running_mean, mean);
+        self.follow(&self.running_var, unbiased);
+        output
+    }
+
+    /// By the batch; with its mean and biased variance.
+    #[cfg(feature = "kernels")]
+    fn normalized<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        shortcut: Option<Tensor<D>>,
+        rectify: bool,
+    ) -> (Tensor<D>, Tensor<1>, Tensor<1>) {
+        let (gamma, beta) = (self.weight.val(), self.bias.val());
+        let batch = byol_kernels::batch_norm_train(input, gamma, beta, shortcut, rectify, self.epsilon);
+        (batch.output, batch.mean, batch.variance)
+    }
+
+    /// By the batch; with its mean and biased variance.
+    #[cfg(not(feature = "kernels"))]
+    fn normalized<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        shortcut: Option<Tensor<D>>,
+        rectify: bool,
+    ) -> (Tensor<D>, Tensor<1>, Tensor<1>) {
         let batch =
             burn::tensor::module::batch_norm_train(input, self.weight.val(), self.bias.val(), self.epsilon);
-        let unbiased = batch.variance.mul_scalar(n / (n - 1.0).max(1.0));
-        self.follow(&self.running_mean, batch.mean);
-        self.follow(&self.running_var, unbiased);
-        batch.output
+        (finished(batch.output, shortcut, rectify), batch.mean, batch.variance)
     }
 
     fn follow(&self, state: &RunningState<Tensor<1>>, batch: Tensor<1>) {
@@ -86,14 +130,52 @@ impl BatchNorm {
         state.value_sync();
     }
 
-    fn forward_running<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        burn::tensor::module::batch_norm(
-            input,
-            self.weight.val(),
-            self.bias.val(),
-            self.running_mean.value(),
-            self.running_var.value(),
-            self.epsilon,
-        )
+    /// By the running statistics.
+    fn forward_running<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        shortcut: Option<Tensor<D>>,
+        rectify: bool,
+    ) -> Tensor<D> {
+        let rstd = self.running_var.value().add_scalar(self.epsilon).sqrt().recip();
+        let scale = self.weight.val() * rstd;
+        let offset = self.bias.val() - self.running_mean.value() * scale.clone();
+        affine(input, scale, offset, shortcut, rectify)
     }
+}
+
+/// scale · x + offset by channel, with what follows.
+#[cfg(feature = "kernels")]
+fn affine<const D: usize>(
+    x: Tensor<D>,
+    scale: Tensor<1>,
+    offset: Tensor<1>,
+    shortcut: Option<Tensor<D>>,
+    rectify: bool,
+) -> Tensor<D> {
+    byol_kernels::affine(x, scale, offset, shortcut, rectify)
+}
+
+/// scale · x + offset by channel, with what follows.
+#[cfg(not(feature = "kernels"))]
+fn affine<const D: usize>(
+    x: Tensor<D>,
+    scale: Tensor<1>,
+    offset: Tensor<1>,
+    shortcut: Option<Tensor<D>>,
+    rectify: bool,
+) -> Tensor<D> {
+    let [channels] = scale.dims();
+    let mut dims = [1; D];
+    dims[1] = channels;
+    finished(x * scale.reshape(dims) + offset.reshape(dims), shortcut, rectify)
+}
+
+#[cfg(not(feature = "kernels"))]
+fn finished<const D: usize>(x: Tensor<D>, shortcut: Option<Tensor<D>>, rectify: bool) -> Tensor<D> {
+    let sum = match shortcut {
+        Some(shortcut) => x + shortcut,
+        None => x,
+    };
+    if rectify { burn::tensor::activation::relu(sum) } else { sum }
 }

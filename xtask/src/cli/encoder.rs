@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use byol_model::Stem;
 use clap::Args;
 use clap::builder::TypedValueParser;
 
@@ -19,20 +20,37 @@ pub struct WeightsArgs {
     /// With --weights: side of the encoder's input in pixels [default: the file's, or 224].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096).map(usize::from))]
     pub size: Option<usize>,
+    /// With --weights: the first layers, where the file does not say and its 3x3 convolution may
+    /// have either stride: small or small_stride2 [default: the file's, or small].
+    #[arg(long, value_parser = ["imagenet", "small", "small_stride2"])]
+    pub stem: Option<String>,
     /// With --weights: mean of each channel, for instance 0.5,0.5,0.5 [default: the file's, or
     /// ImageNet's].
-    #[arg(long, value_name = "X,…", value_delimiter = ',')]
+    #[arg(long, value_name = "X,…", value_delimiter = ',', allow_negative_numbers = true)]
     pub mean: Option<Vec<f64>>,
     /// With --weights: standard deviation of each channel [default: the file's, or ImageNet's].
     #[arg(long, value_name = "X,…", value_delimiter = ',')]
     pub std: Option<Vec<f64>>,
 }
 
+/// The stem of that name.
+pub fn stem(name: &str) -> Stem {
+    match name {
+        "small" => Stem::Small,
+        "small_stride2" => Stem::SmallStride2,
+        _ => Stem::Imagenet,
+    }
+}
+
 impl WeightsArgs {
     /// A flag of preprocessing that was given.
     pub fn preprocessing_flag(&self) -> Option<&'static str> {
-        let given =
-            [("--size", self.size.is_some()), ("--mean", self.mean.is_some()), ("--std", self.std.is_some())];
+        let given = [
+            ("--size", self.size.is_some()),
+            ("--stem", self.stem.is_some()),
+            ("--mean", self.mean.is_some()),
+            ("--std", self.std.is_some()),
+        ];
         given.into_iter().find_map(|(flag, given)| given.then_some(flag))
     }
 }

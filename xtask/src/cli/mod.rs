@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use bench::{BenchArgs, BenchAugmentArgs, BenchCommand};
-pub use encoder::{EvalArgs, ExportArgs, ExportFormat, KnnArgs, ModelsArgs, WeightsArgs};
+pub use encoder::{EvalArgs, ExportArgs, ExportFormat, KnnArgs, ModelsArgs, WeightsArgs, stem};
 
 /// Bootstrap Your Own Latent: encoders from unlabelled pictures.
 #[derive(Debug, Parser)]

@@ -4,11 +4,18 @@ use byol_model::{encoder_bytes, named_tensors, onnx_bytes, write_atomic};
 use serde_json::json;
 
 use crate::cli::{ExportArgs, ExportFormat};
+use crate::exit::Usage;
 use crate::subject::Subject;
 
 /// Writes an encoder to a file.
 pub fn run(args: &ExportArgs) -> Result<()> {
     let subject = Subject::open(&args.encoder, &Device::flex())?;
+    let named = args.encoder.weights.as_deref().map(std::path::Path::new);
+    if let Some(from) = named.and_then(|path| path.canonicalize().ok())
+        && args.out.canonicalize().is_ok_and(|out| out == from)
+    {
+        return Err(Usage(format!("--out {}: that is the file that is read", args.out.display())).into());
+    }
     let (encoder, description) = (&subject.encoder, &subject.description);
     let bytes = match args.format {
         ExportFormat::Safetensors => encoder_bytes(encoder, description)?,

@@ -8,7 +8,7 @@ use byol_model::{EncoderCost, HeadConfig, OneProcess, OnlineNetwork, ResNetConfi
 use byol_train::{Byol, Optimizer, OptimizerKind, OptimizerSpec, StepShape};
 use serde_json::{Value, json};
 
-use crate::cli::ModelsArgs;
+use crate::cli::{ModelsArgs, stem};
 use crate::exit::Usage;
 use crate::memory;
 use crate::terminal::{Progress, say, tell};
@@ -105,11 +105,7 @@ pub fn run(args: &ModelsArgs) -> Result<()> {
 
 /// The encoders that are asked for; a name without a stem has that of `--stem`.
 fn configs(args: &ModelsArgs) -> Result<Vec<ResNetConfig>> {
-    let stem = match args.stem.as_str() {
-        "small" => Stem::Small,
-        "small_stride2" => Stem::SmallStride2,
-        _ => Stem::Imagenet,
-    };
+    let stem = stem(&args.stem);
     let names: Vec<&str> = match args.names.as_slice() {
         [] => NAMES.into(),
         names => names.iter().map(String::as_str).collect(),

@@ -13,11 +13,12 @@ use byol_train::{
 use serde_json::json;
 
 use crate::cli::PretrainArgs;
-use crate::compose::{RUNS, Source, recipe, recorded_init, set_threads};
+use crate::compose::{RUNS, Source, recipe, recorded, set_threads};
 use crate::exit::Usage;
 use crate::http::sha256_of;
+use crate::hub::Local;
 use crate::memory;
-use crate::subject::{local_path, preprocessing_of};
+use crate::subject::{local, preprocessing_of};
 use crate::terminal::{Progress, date_time};
 
 /// Trains an encoder and leaves a run folder.
@@ -36,10 +37,17 @@ pub fn run(args: &PretrainArgs) -> Result<()> {
     let channels = set_channels(&set)?;
     let mut plan = RunPlan::new(spec, &set, &source.describe(), channels)?;
     let device = Device::flex();
-    let recorded = || recorded_init(args.recipe.config.as_deref());
-    let init = match args.init.clone().or_else(recorded) {
+    let of_config = || recorded(args.recipe.config.as_deref()?, "init", "weights");
+    let init = match args.init.clone().or_else(of_config) {
         Some(init) => {
             let (encoder, facts) = start(&init, &plan, &device)?;
+            if let Some(sha256) = recorded_sha256(args).filter(|sha256| *sha256 != facts.sha256) {
+                bail!(
+                    "{init} has changed since the run of --config started from it: SHA-256 {}, recorded {sha256}; \
+                     name other weights with --init",
+                    facts.sha256
+                );
+            }
             plan.init = Some(facts);
             Some(encoder)
         }
@@ -141,6 +149,14 @@ fn description(plan: &RunPlan) -> Result<EncoderDescription> {
     Ok(description)
 }
 
+/// What the run.toml of `--config` says of the weights that it names.
+fn recorded_sha256(args: &PretrainArgs) -> Option<String> {
+    if args.init.is_some() {
+        return None;
+    }
+    recorded(args.recipe.config.as_deref()?, "init", "sha256")
+}
+
 /// As a recipe has it, without quotes.
 fn in_a_recipe(value: impl serde::Serialize) -> String {
     let json = serde_json::to_value(value).unwrap_or_default();
@@ -149,7 +165,7 @@ fn in_a_recipe(value: impl serde::Serialize) -> String {
 
 /// The encoder that `--init` names, if it is the recipe's, and what the plan remembers.
 fn start(init: &str, plan: &RunPlan, device: &Device) -> Result<(ResNet, InitFacts)> {
-    let path = local_path(init)?;
+    let Local { path, name, .. } = local(init)?;
     let loaded = load(&path, device)?;
     let (theirs, ours) = (loaded.config, plan.encoder());
     // Neither changes a tensor's shape; a file of others does not know them.
@@ -177,7 +193,7 @@ fn start(init: &str, plan: &RunPlan, device: &Device) -> Result<(ResNet, InitFac
         ))
         .into());
     }
-    let facts = InitFacts { weights: init.into(), sha256: sha256_of(&path)? };
+    let facts = InitFacts { weights: name, sha256: sha256_of(&path)? };
     Ok((loaded.encoder, facts))
 }
 

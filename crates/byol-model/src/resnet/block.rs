@@ -1,6 +1,5 @@
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::Version;
@@ -103,31 +102,29 @@ impl Block {
 
     fn forward_postact(&self, x: Tensor<4>) -> Tensor<4> {
         let shortcut = match &self.downsample {
-            Some(down) => {
-                let projected = forward(&down.conv, x.clone());
-                down.bn.as_ref().map_or(projected.clone(), |bn| bn.forward(projected))
-            }
+            Some(Downsample { conv, bn: Some(bn) }) => bn.forward(forward(conv, x.clone())),
+            Some(Downsample { conv, bn: None }) => forward(conv, x.clone()),
             None => x.clone(),
         };
-        let x = relu(self.bn1.forward(forward(&self.conv1, x)));
-        let x = self.bn2.forward(forward(&self.conv2, x));
-        let x = match (&self.conv3, &self.bn3) {
-            (Some(conv3), Some(bn3)) => bn3.forward(forward(conv3, relu(x))),
-            _ => x,
+        let x = self.bn1.forward_with(forward(&self.conv1, x), None, true);
+        let x = forward(&self.conv2, x);
+        let (x, last) = match (&self.conv3, &self.bn3) {
+            (Some(conv3), Some(bn3)) => (forward(conv3, self.bn2.forward_with(x, None, true)), bn3),
+            _ => (x, &self.bn2),
         };
-        relu(x + shortcut)
+        last.forward_with(x, Some(shortcut), true)
     }
 
     fn forward_preact(&self, x: Tensor<4>) -> Tensor<4> {
-        let active = relu(self.bn1.forward(x.clone()));
+        let active = self.bn1.forward_with(x.clone(), None, true);
         let shortcut = match &self.downsample {
             Some(down) => forward(&down.conv, active.clone()),
             None => x,
         };
-        let x = forward(&self.conv1, active);
-        let x = forward(&self.conv2, relu(self.bn2.forward(x)));
+        let x = self.bn2.forward_with(forward(&self.conv1, active), None, true);
+        let x = forward(&self.conv2, x);
         let x = match (&self.conv3, &self.bn3) {
-            (Some(conv3), Some(bn3)) => forward(conv3, relu(bn3.forward(x))),
+            (Some(conv3), Some(bn3)) => forward(conv3, bn3.forward_with(x, None, true)),
             _ => x,
         };
         x + shortcut

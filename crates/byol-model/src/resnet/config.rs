@@ -88,7 +88,7 @@ impl ResNetConfig {
         format!("resnet{}{width}{stem}{version}", self.depth)
     }
 
-    /// The network of a [`name`](Self::name); none if there is no such network.
+    /// The network whose [`name`](Self::name) this is; none if there is none.
     pub fn from_name(name: &str, in_channels: usize) -> Option<Self> {
         let mut words = name.strip_prefix("resnet")?.split('_');
         let depth = words.next()?.parse().ok()?;
@@ -112,8 +112,8 @@ impl ResNetConfig {
                 }
             }
         }
-        config.layout().ok()?;
-        Some(config)
+        // As it is written and no other way: no suffix twice, no sign, no leading 0.
+        (config.layout().is_ok() && config.name() == name).then_some(config)
     }
 
     /// Length of a representation.
@@ -165,9 +165,18 @@ mod tests {
         ] {
             assert_eq!(ResNetConfig::from_name(name, 3).unwrap().name(), name);
         }
-        for name in
-            ["resnet", "resnet20", "vit", "resnet50_huge", "resnet50_0x", "resnet18_99999999999999999999x"]
-        {
+        for name in [
+            "resnet",
+            "resnet20",
+            "vit",
+            "resnet50_huge",
+            "resnet50_0x",
+            "resnet18_99999999999999999999x",
+            "resnet50_2x_w16",
+            "resnet050",
+            "resnet50_+2x",
+            "resnet50_w64",
+        ] {
             assert_eq!(ResNetConfig::from_name(name, 3), None, "{name}");
         }
     }

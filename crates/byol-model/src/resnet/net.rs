@@ -2,7 +2,6 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::block::{Block, BlockShape};
@@ -82,7 +81,7 @@ impl ResNetConfig {
 /// Normalisation and ReLU, where there is a normalisation.
 fn normalized(bn: Option<&BatchNorm>, x: Tensor<4>) -> Tensor<4> {
     match bn {
-        Some(bn) => relu(bn.forward(x)),
+        Some(bn) => bn.forward_with(x, None, true),
         None => x,
     }
 }

@@ -17,6 +17,20 @@ const CHILDREN: [(&str, &str); 6] =
 /// Words in a prefix that say: the moving average, not the network that is trained.
 const AVERAGES: [&str; 6] = ["target", "momentum", "teacher", "ema", "k", "avg"];
 
+/// What others call a classifier or a head beside a ResNet's layers.
+const HEADS: [&str; 10] = [
+    "fc",
+    "head",
+    "classifier",
+    "projector",
+    "predictor",
+    "projection_head",
+    "prediction_head",
+    "online_classifier",
+    "prototypes",
+    "mlp",
+];
+
 /// An encoder inside a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
@@ -74,8 +88,9 @@ impl Root {
     /// Our name for what the file calls prefix + `rest`; none for a classifier and for
     /// the counters of PyTorch's normalisations.
     fn ours(&self, rest: &str) -> Option<String> {
-        let (child, inner) = rest.split_once('.')?;
-        if child == "fc" || rest.ends_with("num_batches_tracked") {
+        // A name without a dot is no layer's: it will be named as unknown.
+        let Some((child, inner)) = rest.split_once('.') else { return Some(rest.to_owned()) };
+        if HEADS.contains(&child) || rest.ends_with("num_batches_tracked") {
             return None;
         }
         if !self.sequence {

@@ -9,6 +9,9 @@ use crate::{ModelError, ResNetConfig, Stem, Version};
 /// A 3×3 first convolution is taken for the stem `small`: its stride leaves no trace.
 pub(super) fn config(shapes: &BTreeMap<&str, &[usize]>) -> Result<ResNetConfig, ModelError> {
     let other = |why: String| Err(ModelError::Architecture(why));
+    if shapes.contains_key("conv1.0.weight") {
+        return other("a stem of several convolutions (timm's resnet50d and its like)".into());
+    }
     let Some(&&[width, in_channels, kernel, _]) = shapes.get("conv1.weight") else {
         return Err(ModelError::Mismatch(vec!["`conv1.weight` is missing, or no convolution".into()]));
     };

@@ -21,7 +21,7 @@ use crate::roles::{Role, role};
 
 pub use description::{EncoderDescription, Normalization, Preprocessing, Resampling};
 pub use files::{encoder_bytes, load_encoder, save_encoder, write_atomic};
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, load_with};
 
 /// A float tensor of a module, out of Burn.
 #[derive(Debug, Clone, PartialEq)]

@@ -114,6 +114,8 @@ pub(super) fn foreign_call(bytes: &[u8], pickles: Pickles) -> Option<String> {
                 return Some(printable(&format!("{}.{}", strings[0], strings[1])));
             }
             b'.' => {
+                // The next pickle remembers nothing of this one.
+                memo.clear();
                 ends += 1;
                 if pickles == Pickles::Leading && ends == 4 {
                     return None;

@@ -22,7 +22,12 @@ pub(super) fn open(path: &Path) -> Result<StateDict, ModelError> {
              torch.save(model.state_dict(), \"weights.pth\")"
         )));
     }
-    let reader = PytorchReader::new(path).map_err(|e| failed(format!("damaged, or no weights ({e})")))?;
+    let reader = PytorchReader::new(path).map_err(|e| {
+        failed(format!(
+            "damaged, or with things in it that cannot be read here ({e}); the weights alone can: \
+             torch.save(model.state_dict(), \"weights.pth\")"
+        ))
+    })?;
     if reader.metadata().format_type == FileFormat::Tar {
         return Err(failed(
             "the format of PyTorch before 0.1.10; open it in PyTorch and save it again".into(),

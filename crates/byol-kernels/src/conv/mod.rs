@@ -1,0 +1,387 @@
+//! Convolution of channels-last images: results, input gradient, weight gradient.
+//!
+//! All three are loops over the same two tiles (`tile.rs`): some pixels times one or a few
+//! vectors of channels, summed in registers. Weights are packed once a call into panels of
+//! as many channels; images are cut into slabs that fit into a core's cache and are
+//! shared out to threads. Every value is summed in one order, whatever the threads.
+
+mod pack;
+pub(crate) mod tile;
+mod window;
+
+use rayon::prelude::*;
+
+use crate::isa::{Isa, Kernel, Path, run};
+use pack::{Layout, Packed, most_pixels, vectors};
+use tile::{Pixels, Reads, Sums, Writes, for_few_pixels, for_pixels};
+use window::{Slab, Source, Window, tiles};
+
+/// Sizes of a convolution with square stride and padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub n: usize,
+    pub h: usize,
+    pub w: usize,
+    pub in_c: usize,
+    pub out_c: usize,
+    pub kernel: [usize; 2],
+    pub stride: usize,
+    pub padding: usize,
+}
+
+impl Shape {
+    /// Height and width of the results.
+    pub fn out(&self) -> [usize; 2] {
+        let side = |side: usize, kernel: usize| (side + 2 * self.padding - kernel) / self.stride + 1;
+        [side(self.h, self.kernel[0]), side(self.w, self.kernel[1])]
+    }
+
+    fn window(&self) -> Window {
+        let [out_h, out_w] = self.out();
+        let origin = -(self.padding as isize);
+        Window {
+            in_h: self.h,
+            in_w: self.w,
+            in_c: self.in_c,
+            rows: self.kernel[0],
+            cols: self.kernel[1],
+            step: self.stride,
+            origin: (origin, origin),
+            out_h,
+            out_w,
+            out_c: self.out_c,
+        }
+    }
+
+    fn layout(&self) -> Layout {
+        Layout { out_c: self.out_c, rows: self.kernel[0], cols: self.kernel[1], in_c: self.in_c }
+    }
+}
+
+/// Writes to disjoint places from several threads.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+
+// SAFETY: the tasks that share one write to places of their own.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn at(self, offset: usize) -> *mut f32 {
+        self.0.wrapping_add(offset)
+    }
+}
+
+/// Results `[n, out_h, out_w, out_c]` of images `[n, h, w, in_c]` and weights
+/// `[out_c, in_c, kernel]`.
+pub(crate) fn forward(path: Path, shape: &Shape, images: &[f32], weights: &[f32]) -> Vec<f32> {
+    let window = shape.window().flattened();
+    let [kh, kw] = shape.kernel;
+    let vectors = vectors(path.lanes(), shape.out_c, window.out_w);
+    let strides = [shape.in_c * kh * kw, kw, 1, kh * kw].map(|stride| stride as isize);
+    let packed = shape.layout().pack(weights, 0, strides, path.lanes(), vectors);
+    let [out_h, out_w] = shape.out();
+    let len = shape.n * out_h * out_w * shape.out_c;
+    let mut out: Vec<f32> = Vec::with_capacity(len);
+    let place = Place {
+        origin: 0,
+        pixel: shape.out_c,
+        row: window.out_w * shape.out_c,
+        image: out_h * out_w * shape.out_c,
+    };
+    // SAFETY: `place` covers `out`, each result once; all of it is written.
+    unsafe {
+        correlate_all(path, &window, shape.n, images, &packed, Shared(out.as_mut_ptr()), place);
+        out.set_len(len);
+    }
+    out
+}
+
+/// Gradient of the images, from that of the results.
+pub(crate) fn input_grad(path: Path, shape: &Shape, weights: &[f32], dy: &[f32]) -> Vec<f32> {
+    let [out_h, out_w] = shape.out();
+    let ([kh, kw], stride) = (shape.kernel, shape.stride);
+    let len = shape.n * shape.h * shape.w * shape.in_c;
+    let mut dx: Vec<f32> = Vec::with_capacity(len);
+    // Input pixels of one phase (row and column modulo the stride) are a correlation of
+    // stride 1 of the gradient with every stride-th weight, backwards.
+    let phase = |a: usize, kernel: usize| {
+        let first = (a + shape.padding) % stride;
+        let taps = if first < kernel { (kernel - first).div_ceil(stride) } else { 0 };
+        let origin = ((a + shape.padding - first) / stride) as isize - (taps as isize - 1);
+        (first, taps, origin)
+    };
+    for (ay, ax) in (0..stride.min(shape.h)).flat_map(|ay| (0..stride.min(shape.w)).map(move |ax| (ay, ax))) {
+        let ((first_y, rows, origin_y), (first_x, cols, origin_x)) = (phase(ay, kh), phase(ax, kw));
+        let window = Window {
+            in_h: out_h,
+            in_w: out_w,
+            in_c: shape.out_c,
+            rows,
+            cols,
+            step: 1,
+            origin: (origin_y, origin_x),
+            out_h: (shape.h - ay).div_ceil(stride),
+            out_w: (shape.w - ax).div_ceil(stride),
+            out_c: shape.in_c,
+        };
+        let place = Place {
+            origin: (ay * shape.w + ax) * shape.in_c,
+            pixel: stride * shape.in_c,
+            row: stride * shape.w * shape.in_c,
+            image: shape.h * shape.w * shape.in_c,
+        };
+        let to = Shared(dx.as_mut_ptr());
+        if rows * cols == 0 {
+            // SAFETY: these pixels are written by nothing else.
+            unsafe { zeros(&window, shape.n, to, place) };
+            continue;
+        }
+        let (window, place) = match (stride, window.flattened()) {
+            (1, flat) => (flat, Place { row: flat.out_w * shape.in_c, ..place }),
+            _ => (window, place),
+        };
+        let layout = Layout { out_c: shape.in_c, rows, cols, in_c: shape.out_c };
+        let vectors = vectors(path.lanes(), shape.in_c, window.out_w);
+        let (last_y, last_x) = (first_y + (rows - 1) * stride, first_x + (cols - 1) * stride);
+        let back = stride as isize;
+        let strides = [(kh * kw) as isize, -back * kw as isize, -back, (shape.in_c * kh * kw) as isize];
+        let packed = layout.pack(weights, last_y * kw + last_x, strides, path.lanes(), vectors);
+        // SAFETY: the phases together cover `dx`, each pixel once.
+        unsafe { correlate_all(path, &window, shape.n, dy, &packed, to, place) };
+    }
+    // SAFETY: every pixel belongs to one phase.
+    unsafe { dx.set_len(len) };
+    dx
+}
+
+/// Floats between results in memory.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    origin: usize,
+    pixel: usize,
+    row: usize,
+    image: usize,
+}
+
+/// # Safety
+///
+/// `to` is writable at every result of `place`, by nobody else.
+unsafe fn zeros(window: &Window, n: usize, to: Shared, place: Place) {
+    (0..n).into_par_iter().for_each(|image| {
+        for y in 0..window.out_h {
+            for x in 0..window.out_w {
+                let at = to.at(place.origin + image * place.image + y * place.row + x * place.pixel);
+                // SAFETY: passed on.
+                unsafe { at.write_bytes(0, window.out_c) };
+            }
+        }
+    });
+}
+
+/// # Safety
+///
+/// `to` is writable at every result of `place`, by nobody else.
+unsafe fn correlate_all(
+    path: Path,
+    window: &Window,
+    n: usize,
+    images: &[f32],
+    packed: &Packed,
+    to: Shared,
+    place: Place,
+) {
+    assert!(images.len() >= n * window.in_len(), "images are shorter than their shape");
+    let tiles = tiles(window.out_w, most_pixels(path.lanes(), packed.vectors));
+    window.slabs(n).par_iter().for_each(|slab| {
+        window.with_source(images, slab, |source| {
+            let kernel = Correlate { window, slab, source, packed, tiles: &tiles, to, place };
+            // SAFETY: passed on; the source covers the slab.
+            unsafe { run(path, kernel) };
+        });
+    });
+}
+
+struct Correlate<'a> {
+    window: &'a Window,
+    slab: &'a Slab,
+    source: Source,
+    packed: &'a Packed,
+    tiles: &'a [(usize, usize)],
+    to: Shared,
+    place: Place,
+}
+
+impl Kernel for Correlate<'_> {
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        // SAFETY: passed on.
+        unsafe {
+            match self.packed.vectors {
+                1 => self.all::<I, 1>(),
+                2 => self.all::<I, 2>(),
+                _ => self.all::<I, 4>(),
+            }
+        }
+    }
+}
+
+impl Correlate<'_> {
+    /// Panels outside: their weights stay in the cache while the slab goes by.
+    #[inline(always)]
+    unsafe fn all<I: Isa, const C: usize>(self) {
+        let Self { window, slab, source, packed, tiles, to, place } = self;
+        let step = window.step * window.in_c;
+        for (panel, weights) in packed.values.chunks_exact(packed.panel).enumerate() {
+            let channel = panel * packed.width;
+            let cols = (window.out_c - channel).min(packed.width);
+            for (i, image) in slab.images.clone().enumerate() {
+                for (j, y) in slab.ys.clone().enumerate() {
+                    let x0 = source.base.wrapping_add(i * source.image + j * window.step * source.row);
+                    let out0 = place.origin + image * place.image + y * place.row + channel;
+                    for &(x, pixels) in tiles {
+                        let reads = Reads {
+                            base: x0.wrapping_add(x * step),
+                            step,
+                            rows: window.rows,
+                            row: source.row,
+                            len: window.row_len(),
+                        };
+                        let writes = Writes { to: to.at(out0 + x * place.pixel), step: place.pixel, cols };
+                        let weights = weights.as_ptr();
+                        // SAFETY: the tile lies within the slab's row, the panel has all weights.
+                        unsafe {
+                            if C == 4 {
+                                for_few_pixels!(pixels, I, correlate, [C], (reads, weights, writes));
+                            } else {
+                                for_pixels!(pixels, I, correlate, [C], (reads, weights, writes));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Floats of partial weight gradients at most.
+const PARTIALS: usize = 4 << 20;
+/// Tasks that a weight gradient is cut into at least, where it can be.
+const TASKS: usize = 32;
+
+/// Gradient of the weights `[out_c, in_c, kernel]`. Cut by images and panels in a way that
+/// depends on the shape alone; the parts are added in their order.
+pub(crate) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
+    let window = shape.window().flattened();
+    let vectors = vectors(path.lanes(), shape.out_c, usize::MAX);
+    let width = vectors * path.lanes();
+    let panel = window.rows * window.row_len() * width;
+    let n_panels = shape.out_c.div_ceil(width);
+    let slabs = window.slabs(shape.n);
+    let groups = (PARTIALS / (n_panels * panel).max(1)).clamp(1, TASKS.min(slabs.len().max(1)));
+    let panels_each = n_panels.div_ceil(TASKS.div_ceil(groups)).max(1);
+    let splits = n_panels.div_ceil(panels_each);
+    let rows = tiles(window.row_len(), most_pixels(path.lanes(), vectors));
+    let mut partials = vec![0.0f32; groups * n_panels * panel];
+    let to = Shared(partials.as_mut_ptr());
+    assert!(images.len() >= shape.n * window.in_len(), "images are shorter than their shape");
+    assert!(dy.len() >= shape.n * window.out_h * window.out_w * shape.out_c, "gradients are shorter");
+    (0..groups * splits).into_par_iter().for_each(|task| {
+        let (group, split) = (task / splits, task % splits);
+        let panels = split * panels_each..((split + 1) * panels_each).min(n_panels);
+        let range = group * slabs.len() / groups..(group + 1) * slabs.len() / groups;
+        for slab in &slabs[range] {
+            window.with_source(images, slab, |source| {
+                let partial = to.at(group * n_panels * panel);
+                let kernel = Accumulate {
+                    window: &window,
+                    slab,
+                    source,
+                    dy: dy.as_ptr(),
+                    panels: panels.clone(),
+                    width,
+                    rows: &rows,
+                    to: Shared(partial),
+                    vectors,
+                };
+                // SAFETY: each task writes panels of its own; the source covers the slab.
+                unsafe { run(path, kernel) };
+            });
+        }
+    });
+    let (sum, rest) = partials.split_at_mut(n_panels * panel);
+    sum.par_chunks_mut(4096).enumerate().for_each(|(i, sum)| {
+        for part in rest.chunks_exact(n_panels * panel) {
+            for (sum, x) in sum.iter_mut().zip(&part[i * 4096..]) {
+                *sum += x;
+            }
+        }
+    });
+    shape.layout().unpack(sum, width)
+}
+
+struct Accumulate<'a> {
+    window: &'a Window,
+    slab: &'a Slab,
+    source: Source,
+    dy: *const f32,
+    panels: std::ops::Range<usize>,
+    width: usize,
+    rows: &'a [(usize, usize)],
+    to: Shared,
+    vectors: usize,
+}
+
+impl Kernel for Accumulate<'_> {
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        // SAFETY: passed on.
+        unsafe {
+            match self.vectors {
+                1 => self.all::<I, 1>(),
+                _ => self.all::<I, 2>(),
+            }
+        }
+    }
+}
+
+impl Accumulate<'_> {
+    #[inline(always)]
+    unsafe fn all<I: Isa, const C: usize>(self) {
+        let Self { window, slab, source, dy, panels, width, rows, to, .. } = self;
+        let (row, len) = (window.out_w * window.out_c, window.row_len());
+        let pixels = Pixels {
+            images: slab.images.len(),
+            ys: slab.ys.len(),
+            xs: window.out_w,
+            x: [source.image, window.step * source.row, window.step * window.in_c],
+            dy: [window.out_h * row, row, window.out_c],
+        };
+        let first = slab.images.start * window.out_h * row + slab.ys.start * row;
+        for panel in panels {
+            let channel = panel * width;
+            let cols = (window.out_c - channel).min(width);
+            let dy = dy.wrapping_add(first + channel);
+            for r in 0..window.rows {
+                for &(k, size) in rows {
+                    let x = source.base.wrapping_add(r * source.row + k);
+                    let to = to.at(((panel * window.rows + r) * len + k) * width);
+                    let sums = Sums { x, dy, cols, to };
+                    // SAFETY: k and size lie within a row of the window, the rest within the slab.
+                    unsafe {
+                        if cols == width {
+                            for_pixels!(size, I, accumulate, [C, false], (pixels, sums));
+                        } else {
+                            for_pixels!(size, I, accumulate, [C, true], (pixels, sums));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

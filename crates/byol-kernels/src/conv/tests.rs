@@ -1,0 +1,136 @@
+//! Against seven nested loops in f64, over random shapes, on every path of this machine.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn numbers(n: usize, seed: u32) -> Vec<f32> {
+    let hash = |i: u32| {
+        let mut h = i.wrapping_mul(2_654_435_769) ^ seed;
+        h = (h ^ (h >> 16)).wrapping_mul(0x85EB_CA6B);
+        h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);
+        ((h ^ (h >> 16)) >> 8) as f32 / 8_388_608.0 - 1.0
+    };
+    (0..n as u32).map(hash).collect()
+}
+
+/// Calls with (result index, input index, weight index) of every product.
+fn products(s: &Shape, mut each: impl FnMut(usize, usize, usize)) {
+    let [out_h, out_w] = s.out();
+    let [kh, kw] = s.kernel;
+    for n in 0..s.n {
+        for y in 0..out_h {
+            for x in 0..out_w {
+                for o in 0..s.out_c {
+                    for (r, c) in (0..kh).flat_map(|r| (0..kw).map(move |c| (r, c))) {
+                        let iy = (y * s.stride + r).wrapping_sub(s.padding);
+                        let ix = (x * s.stride + c).wrapping_sub(s.padding);
+                        if iy >= s.h || ix >= s.w {
+                            continue;
+                        }
+                        for i in 0..s.in_c {
+                            each(
+                                ((n * out_h + y) * out_w + x) * s.out_c + o,
+                                ((n * s.h + iy) * s.w + ix) * s.in_c + i,
+                                ((o * s.in_c + i) * kh + r) * kw + c,
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn assert_close(what: &str, got: &[f32], expected: &[f64], terms: usize) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let bound = 1e-6 * (terms as f64).sqrt() * 4.0 + 1e-6;
+    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
+        assert!((f64::from(*got) - expected).abs() <= bound, "{what} at {i}: {got} against {expected}");
+    }
+}
+
+fn check(s: &Shape) {
+    let [out_h, out_w] = s.out();
+    let x = numbers(s.n * s.h * s.w * s.in_c, 1);
+    let w = numbers(s.out_c * s.in_c * s.kernel[0] * s.kernel[1], 2);
+    let dy = numbers(s.n * out_h * out_w * s.out_c, 3);
+    let (mut y, mut dx, mut dw) = (vec![0f64; dy.len()], vec![0f64; x.len()], vec![0f64; w.len()]);
+    products(s, |o, i, k| {
+        let of = f64::from;
+        y[o] += of(x[i]) * of(w[k]);
+        dx[i] += of(dy[o]) * of(w[k]);
+        dw[k] += of(dy[o]) * of(x[i]);
+    });
+    let taps = s.kernel[0] * s.kernel[1];
+    let mut bits: Option<[Vec<f32>; 3]> = None;
+    for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
+        let got = [forward(path, s, &x, &w), input_grad(path, s, &w, &dy), weight_grad(path, s, &x, &dy)];
+        assert_close(&format!("{path:?} results of {s:?}"), &got[0], &y, taps * s.in_c);
+        assert_close(&format!("{path:?} input gradient of {s:?}"), &got[1], &dx, taps * s.out_c);
+        assert_close(&format!("{path:?} weight gradient of {s:?}"), &got[2], &dw, s.n * out_h * out_w);
+        if path != Path::Portable {
+            if let Some(bits) = &bits {
+                assert_eq!(bits, &got, "AVX2 and AVX-512 give the same bits: {s:?}");
+            }
+            bits = Some(got);
+        }
+    }
+}
+
+#[test]
+fn the_shapes_of_resnets_are_right() {
+    for (h, w, in_c, out_c, kernel, stride, padding) in [
+        (28, 28, 1, 16, 3, 1, 1),
+        (14, 14, 16, 16, 3, 1, 1),
+        (14, 14, 16, 32, 3, 2, 1),
+        (14, 14, 16, 32, 1, 2, 0),
+        (7, 7, 64, 64, 3, 1, 1),
+        (4, 4, 128, 128, 3, 1, 1),
+        (33, 31, 3, 64, 7, 2, 3),
+        (16, 16, 64, 48, 1, 1, 0),
+        (9, 9, 33, 17, 3, 1, 1),
+    ] {
+        check(&Shape { n: 3, h, w, in_c, out_c, kernel: [kernel; 2], stride, padding });
+    }
+}
+
+#[test]
+fn large_images_are_cut_into_rows() {
+    check(&Shape { n: 2, h: 70, w: 90, in_c: 24, out_c: 20, kernel: [3, 3], stride: 1, padding: 1 });
+    check(&Shape { n: 1, h: 120, w: 110, in_c: 16, out_c: 8, kernel: [5, 3], stride: 2, padding: 2 });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_shape_is_right(
+        n in 1usize..5,
+        h in 1usize..12,
+        w in 1usize..20,
+        in_c in 1usize..40,
+        out_c in 1usize..40,
+        kernel in prop::array::uniform2(1usize..6),
+        stride in 1usize..4,
+        padding in 0usize..4,
+    ) {
+        prop_assume!(h + 2 * padding >= kernel[0] && w + 2 * padding >= kernel[1]);
+        check(&Shape { n, h, w, in_c, out_c, kernel, stride, padding });
+    }
+
+    #[test]
+    fn threads_change_no_bit(n in 1usize..9, side in 1usize..12, channels in 1usize..70) {
+        let s = Shape { n, h: side, w: side, in_c: channels, out_c: channels, kernel: [3, 3], stride: 1, padding: 1 };
+        let x = numbers(n * side * side * channels, 1);
+        let w = numbers(channels * channels * 9, 2);
+        let all = || {
+            let path = Path::current();
+            [forward(path, &s, &x, &w), input_grad(path, &s, &w, &x), weight_grad(path, &s, &x, &x)]
+        };
+        let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+        let one = pool(1).install(all);
+        prop_assert_eq!(&one, &pool(2).install(all));
+        prop_assert_eq!(&one, &pool(5).install(all));
+    }
+}

@@ -1,0 +1,171 @@
+//! The two inner loops. All sums of a tile stay in registers.
+
+use crate::isa::Isa;
+
+/// Input of a tile of pixels: window rows `rows`, `row` floats apart, each of `len` values;
+/// pixels `step` floats apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Reads {
+    pub base: *const f32,
+    pub step: usize,
+    pub rows: usize,
+    pub row: usize,
+    pub len: usize,
+}
+
+/// Where a tile's results go: `step` floats from a pixel to the next, `cols` channels.
+#[derive(Clone, Copy)]
+pub(crate) struct Writes {
+    pub to: *mut f32,
+    pub step: usize,
+    pub cols: usize,
+}
+
+/// Results of `P` pixels in one panel of `C` vectors.
+///
+/// # Safety
+///
+/// `reads` and `weights` (rows · len · C · LANES values) must be readable, `writes` writable.
+#[inline(always)]
+pub(crate) unsafe fn correlate<I: Isa, const P: usize, const C: usize>(
+    reads: Reads,
+    weights: *const f32,
+    writes: Writes,
+) {
+    // SAFETY: see above; every offset is within what it says.
+    unsafe {
+        let mut sums = [[I::splat(0.0); C]; P];
+        let mut w = weights;
+        for r in 0..reads.rows {
+            let mut x = reads.base.add(r * reads.row);
+            for _ in 0..reads.len {
+                let mut b = [I::splat(0.0); C];
+                for c in 0..C {
+                    b[c] = I::load(w.add(c * I::LANES));
+                }
+                for p in 0..P {
+                    let a = I::splat(*x.add(p * reads.step));
+                    for c in 0..C {
+                        sums[p][c] = I::mul_add(a, b[c], sums[p][c]);
+                    }
+                }
+                x = x.add(1);
+                w = w.add(C * I::LANES);
+            }
+        }
+        for p in 0..P {
+            for c in 0..C {
+                let to = writes.to.add(p * writes.step + c * I::LANES);
+                let left = writes.cols.saturating_sub(c * I::LANES);
+                if left >= I::LANES {
+                    I::store(to, sums[p][c]);
+                } else if left > 0 {
+                    I::store_some(to, sums[p][c], left);
+                }
+            }
+        }
+    }
+}
+
+/// Pixels over which a gradient is summed: `images` of `ys` rows of `xs` pixels, with the
+/// floats between them in the input and in the results' gradient.
+#[derive(Clone, Copy)]
+pub(crate) struct Pixels {
+    pub images: usize,
+    pub ys: usize,
+    pub xs: usize,
+    pub x: [usize; 3],
+    pub dy: [usize; 3],
+}
+
+/// What is multiplied and summed: input and gradient of the first pixel, `cols` channels of
+/// the gradient; `to` has the sums.
+#[derive(Clone, Copy)]
+pub(crate) struct Sums {
+    pub x: *const f32,
+    pub dy: *const f32,
+    pub cols: usize,
+    pub to: *mut f32,
+}
+
+/// Adds to `P` rows of `C` vectors of a panel's weight gradient the products of input and
+/// gradient over all pixels. With `SOME`, only `cols` channels of the gradient are there.
+///
+/// # Safety
+///
+/// `x` and `dy` must be readable at the pixels, `to` (P · C · LANES values) writable.
+#[inline(always)]
+pub(crate) unsafe fn accumulate<I: Isa, const P: usize, const C: usize, const SOME: bool>(
+    pixels: Pixels,
+    of: Sums,
+) {
+    let Sums { x, dy, cols, to } = of;
+    // SAFETY: see above.
+    unsafe {
+        let mut sums = [[I::splat(0.0); C]; P];
+        for p in 0..P {
+            for c in 0..C {
+                sums[p][c] = I::load(to.add((p * C + c) * I::LANES));
+            }
+        }
+        for image in 0..pixels.images {
+            for y in 0..pixels.ys {
+                let mut x = x.add(image * pixels.x[0] + y * pixels.x[1]);
+                let mut dy = dy.add(image * pixels.dy[0] + y * pixels.dy[1]);
+                for _ in 0..pixels.xs {
+                    let mut b = [I::splat(0.0); C];
+                    for c in 0..C {
+                        b[c] = if SOME {
+                            I::load_some(dy.add((c * I::LANES).min(cols)), cols.saturating_sub(c * I::LANES))
+                        } else {
+                            I::load(dy.add(c * I::LANES))
+                        };
+                    }
+                    for p in 0..P {
+                        let a = I::splat(*x.add(p));
+                        for c in 0..C {
+                            sums[p][c] = I::mul_add(a, b[c], sums[p][c]);
+                        }
+                    }
+                    x = x.add(pixels.x[2]);
+                    dy = dy.add(pixels.dy[2]);
+                }
+            }
+        }
+        for p in 0..P {
+            for c in 0..C {
+                I::store(to.add((p * C + c) * I::LANES), sums[p][c]);
+            }
+        }
+    }
+}
+
+/// `I::$f::<P, …>($args)` for P from 1 to 14, or to 7.
+macro_rules! for_pixels {
+    ($p:expr, $isa:ty, $f:ident, [$($rest:tt)*], $args:tt) => {
+        match $p {
+            8 => <$isa>::$f::<8, $($rest)*> $args,
+            9 => <$isa>::$f::<9, $($rest)*> $args,
+            10 => <$isa>::$f::<10, $($rest)*> $args,
+            11 => <$isa>::$f::<11, $($rest)*> $args,
+            12 => <$isa>::$f::<12, $($rest)*> $args,
+            13 => <$isa>::$f::<13, $($rest)*> $args,
+            14 => <$isa>::$f::<14, $($rest)*> $args,
+            few => for_few_pixels!(few, $isa, $f, [$($rest)*], $args),
+        }
+    };
+}
+macro_rules! for_few_pixels {
+    ($p:expr, $isa:ty, $f:ident, [$($rest:tt)*], $args:tt) => {
+        match $p {
+            1 => <$isa>::$f::<1, $($rest)*> $args,
+            2 => <$isa>::$f::<2, $($rest)*> $args,
+            3 => <$isa>::$f::<3, $($rest)*> $args,
+            4 => <$isa>::$f::<4, $($rest)*> $args,
+            5 => <$isa>::$f::<5, $($rest)*> $args,
+            6 => <$isa>::$f::<6, $($rest)*> $args,
+            _ => <$isa>::$f::<7, $($rest)*> $args,
+        }
+    };
+}
+pub(crate) use {for_few_pixels, for_pixels};

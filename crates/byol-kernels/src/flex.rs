@@ -1,0 +1,216 @@
+//! Burn's flex tensors as rows of channels and back. A tensor is `[N, C, H, W]` to Burn;
+//! what the kernels make lies channels last behind that, so that from one of them to the
+//! next nothing is copied.
+
+use burn::backend::Flex;
+use burn::backend::ops::{ActivationOps, FloatTensorOps, ModuleOps};
+use burn::tensor::{DType, TensorData};
+
+use crate::conv::{self, Shape};
+use crate::isa::Path;
+use crate::norm;
+use crate::op::KernelOps;
+
+type Tensor = <Flex as burn::backend::BackendTypes>::FloatTensorPrimitive;
+
+/// `[N, C, H, W]` as contiguous `[N, H, W, C]`; `[N, C]` as it is.
+fn channels_last(x: &Tensor) -> Tensor {
+    let x = match x.layout().num_dims() {
+        4 => x.permute(&[0, 2, 3, 1]),
+        _ => x.clone(),
+    };
+    if x.is_contiguous() { x } else { x.to_contiguous() }
+}
+
+fn values(x: &Tensor) -> &[f32] {
+    // Contiguous f32: see the callers.
+    x.as_slice().unwrap_or_default()
+}
+
+/// Values `[N, H, W, C]` (or `[N, C]`) as Burn's `[N, C, H, W]`.
+fn channels_first(values: Vec<f32>, dims: &[usize]) -> Tensor {
+    let tensor = Tensor::from_data(TensorData::new(values, dims.to_vec()));
+    match dims.len() {
+        4 => tensor.permute(&[0, 3, 1, 2]),
+        _ => tensor,
+    }
+}
+
+/// A shape of Burn's with the channels last.
+fn last_dims(x: &Tensor) -> Vec<usize> {
+    match x.layout().shape().to_vec().as_slice() {
+        &[n, c, h, w] => vec![n, h, w, c],
+        other => other.to_vec(),
+    }
+}
+
+fn vector(values: Vec<f32>) -> Tensor {
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]))
+}
+
+/// Whether the kernels can do it: f32, two or four dimensions, something to do.
+fn is_ours(tensors: &[&Tensor]) -> bool {
+    tensors.iter().all(|t| t.dtype() == DType::F32 && t.layout().num_elements() > 0)
+        && tensors.first().is_some_and(|x| matches!(x.layout().num_dims(), 2 | 4))
+}
+
+fn shape(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Option<Shape> {
+    let (x, weight) = (x.layout().shape().to_vec(), weight.layout().shape().to_vec());
+    let (&[n, in_c, h, w], &[out_c, of, kh, kw]) = (x.as_slice(), weight.as_slice()) else { return None };
+    let fits = of == in_c && stride > 0 && h + 2 * padding >= kh && w + 2 * padding >= kw;
+    fits.then_some(Shape { n, h, w, in_c, out_c, kernel: [kh, kw], stride, padding })
+}
+
+impl KernelOps for Flex {
+    fn kernel_conv2d(x: Tensor, weight: Tensor, stride: usize, padding: usize) -> Tensor {
+        let Some(shape) = shape(&x, &weight, stride, padding).filter(|_| is_ours(&[&x, &weight])) else {
+            return Self::conv2d(x, weight, None, crate::op::options(stride, padding));
+        };
+        let (x, weight) = (channels_last(&x), weight.to_contiguous());
+        let y = conv::forward(Path::current(), &shape, values(&x), values(&weight));
+        let [h, w] = shape.out();
+        channels_first(y, &[shape.n, h, w, shape.out_c])
+    }
+
+    fn kernel_conv2d_x_grad(
+        x: Tensor,
+        weight: Tensor,
+        grad: Tensor,
+        stride: usize,
+        padding: usize,
+    ) -> Tensor {
+        let Some(shape) = shape(&x, &weight, stride, padding).filter(|_| is_ours(&[&grad, &weight])) else {
+            return Self::conv2d_x_backward(x, weight, grad, crate::op::options(stride, padding));
+        };
+        let (grad, weight) = (channels_last(&grad), weight.to_contiguous());
+        let dx = conv::input_grad(Path::current(), &shape, values(&weight), values(&grad));
+        channels_first(dx, &[shape.n, shape.h, shape.w, shape.in_c])
+    }
+
+    fn kernel_conv2d_weight_grad(
+        x: Tensor,
+        weight: Tensor,
+        grad: Tensor,
+        stride: usize,
+        padding: usize,
+    ) -> Tensor {
+        let Some(shape) = shape(&x, &weight, stride, padding).filter(|_| is_ours(&[&x, &grad])) else {
+            return Self::conv2d_weight_backward(x, weight, grad, crate::op::options(stride, padding));
+        };
+        let (x, grad) = (channels_last(&x), channels_last(&grad));
+        let dw = conv::weight_grad(Path::current(), &shape, values(&x), values(&grad));
+        let [kh, kw] = shape.kernel;
+        Tensor::from_data(TensorData::new(dw, [shape.out_c, shape.in_c, kh, kw]))
+    }
+
+    fn kernel_norm(
+        x: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        epsilon: f64,
+        relu: bool,
+    ) -> (Tensor, Tensor, Tensor) {
+        if !is_ours(&[&x, &gamma, &beta]) {
+            let batch = Self::batch_norm_train(x, gamma, beta, epsilon);
+            let output = if relu { Self::relu(batch.output) } else { batch.output };
+            return (output, batch.mean, batch.variance);
+        }
+        norm_forward(&x, &gamma, &beta, None, epsilon, relu)
+    }
+
+    fn kernel_norm_add(
+        x: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        shortcut: Tensor,
+        epsilon: f64,
+        relu: bool,
+    ) -> (Tensor, Tensor, Tensor) {
+        if !is_ours(&[&x, &gamma, &beta, &shortcut]) {
+            let batch = Self::batch_norm_train(x, gamma, beta, epsilon);
+            let sum = Self::float_add(batch.output, shortcut);
+            return (if relu { Self::relu(sum) } else { sum }, batch.mean, batch.variance);
+        }
+        norm_forward(&x, &gamma, &beta, Some(&shortcut), epsilon, relu)
+    }
+
+    fn kernel_norm_grad(
+        x: Tensor,
+        y: Tensor,
+        gamma: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        grad: Tensor,
+        epsilon: f64,
+        relu: bool,
+    ) -> (Tensor, Tensor, Tensor, Tensor) {
+        if !is_ours(&[&x, &gamma, &grad]) {
+            let grad = if relu { Self::relu_backward(y, grad) } else { grad };
+            let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad.clone());
+            return (all.x_grad, all.gamma_grad, all.beta_grad, grad);
+        }
+        let dims = last_dims(&x);
+        let [x, y, dy] = [x, y, grad].map(|t| channels_last(&t));
+        let [gamma, mean, variance] = [gamma, mean, variance].map(|t| t.to_contiguous());
+        let of = norm::Backward {
+            x: values(&x),
+            y: relu.then(|| values(&y)),
+            dy: values(&dy),
+            gamma: values(&gamma),
+            mean: values(&mean),
+            variance: values(&variance),
+            epsilon,
+        };
+        // Without a ReLU the gradient itself is the shortcut's.
+        let all = norm::backward(Path::current(), of, relu);
+        let shortcut = match all.shortcut {
+            Some(g) => channels_first(g, &dims),
+            None if dims.len() == 4 => dy.permute(&[0, 3, 1, 2]),
+            None => dy,
+        };
+        (channels_first(all.x, &dims), vector(all.gamma), vector(all.beta), shortcut)
+    }
+
+    fn kernel_affine(x: Tensor, scale: Tensor, offset: Tensor, relu: bool) -> Tensor {
+        affine(&x, &scale, &offset, None, relu)
+    }
+
+    fn kernel_affine_add(x: Tensor, scale: Tensor, offset: Tensor, shortcut: Tensor, relu: bool) -> Tensor {
+        affine(&x, &scale, &offset, Some(&shortcut), relu)
+    }
+}
+
+fn norm_forward(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    shortcut: Option<&Tensor>,
+    epsilon: f64,
+    relu: bool,
+) -> (Tensor, Tensor, Tensor) {
+    let dims = last_dims(x);
+    let x = channels_last(x);
+    let (gamma, beta) = (gamma.to_contiguous(), beta.to_contiguous());
+    let path = Path::current();
+    let batch = norm::statistics(path, values(&x), values(&gamma).len());
+    let (scale, offset) = norm::fold(values(&gamma), values(&beta), &batch.mean, &batch.variance, epsilon);
+    let shortcut = shortcut.map(channels_last);
+    let y = norm::affine(path, values(&x), &scale, &offset, shortcut.as_ref().map(values), relu);
+    (channels_first(y, &dims), vector(batch.mean), vector(batch.variance))
+}
+
+fn affine(x: &Tensor, scale: &Tensor, offset: &Tensor, shortcut: Option<&Tensor>, relu: bool) -> Tensor {
+    let dims = last_dims(x);
+    let (x, scale, offset) = (channels_last(x), scale.to_contiguous(), offset.to_contiguous());
+    let shortcut = shortcut.map(channels_last);
+    let y = norm::affine(
+        Path::current(),
+        values(&x),
+        values(&scale),
+        values(&offset),
+        shortcut.as_ref().map(values),
+        relu,
+    );
+    channels_first(y, &dims)
+}

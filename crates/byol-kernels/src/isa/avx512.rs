@@ -1,0 +1,95 @@
+use std::arch::x86_64::*;
+
+use super::{Isa, Kernel};
+use crate::conv::tile::{self, Pixels, Reads, Sums, Writes};
+
+/// 512-bit vectors.
+pub(super) struct Avx512;
+
+/// # Safety
+///
+/// As [`super::run`].
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+pub(super) unsafe fn run(kernel: impl Kernel) {
+    // SAFETY: passed on.
+    unsafe { kernel.run::<Avx512>() }
+}
+
+#[inline(always)]
+fn first(n: usize) -> __mmask16 {
+    if n >= 16 { !0 } else { (1 << n) - 1 }
+}
+
+/// # Safety
+///
+/// As [`tile::correlate`].
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+#[inline(never)]
+unsafe fn correlate<const P: usize, const C: usize>(reads: Reads, weights: *const f32, writes: Writes) {
+    // SAFETY: passed on.
+    unsafe { tile::correlate::<Avx512, P, C>(reads, weights, writes) }
+}
+
+/// # Safety
+///
+/// As [`tile::accumulate`].
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+#[inline(never)]
+unsafe fn accumulate<const P: usize, const C: usize, const SOME: bool>(pixels: Pixels, sums: Sums) {
+    // SAFETY: passed on.
+    unsafe { tile::accumulate::<Avx512, P, C, SOME>(pixels, sums) }
+}
+
+impl Isa for Avx512 {
+    type V = __m512;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self::V {
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self::V {
+        unsafe { _mm512_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, x: Self::V) {
+        unsafe { _mm512_storeu_ps(to, x) }
+    }
+    #[inline(always)]
+    unsafe fn load_some(from: *const f32, n: usize) -> Self::V {
+        unsafe { _mm512_maskz_loadu_ps(first(n), from) }
+    }
+    #[inline(always)]
+    unsafe fn store_some(to: *mut f32, x: Self::V, n: usize) {
+        unsafe { _mm512_mask_storeu_ps(to, first(n), x) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn where_positive(a: Self::V, x: Self::V) -> Self::V {
+        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, _mm512_setzero_ps()), x) }
+    }
+    #[inline(always)]
+    unsafe fn correlate<const P: usize, const C: usize>(reads: Reads, weights: *const f32, writes: Writes) {
+        unsafe { correlate::<P, C>(reads, weights, writes) }
+    }
+    #[inline(always)]
+    unsafe fn accumulate<const P: usize, const C: usize, const SOME: bool>(pixels: Pixels, sums: Sums) {
+        unsafe { accumulate::<P, C, SOME>(pixels, sums) }
+    }
+}

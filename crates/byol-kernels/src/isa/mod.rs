@@ -1,0 +1,154 @@
+//! One source, compiled once for each instruction set.
+//!
+//! The kernels are written over vectors ([`Isa`]); this module is the only place that
+//! knows instruction sets, and `run` the only one that chooses. Every sum has one order
+//! and every product-and-sum one rounding, so AVX2 and AVX-512 give the same bits.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+#[cfg(doc)]
+use crate::conv::tile;
+use crate::conv::tile::{Pixels, Reads, Sums, Writes};
+
+/// Vectors of `LANES` values. Nothing here is checked: the pointers of `load` and `store`
+/// must be valid for `LANES` values, those of `load_some` and `store_some` for `n`.
+pub(crate) trait Isa {
+    type V: Copy;
+    const LANES: usize;
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn load(from: *const f32) -> Self::V;
+    unsafe fn store(to: *mut f32, x: Self::V);
+    /// The first `n` values, 0 behind them.
+    unsafe fn load_some(from: *const f32, n: usize) -> Self::V;
+    unsafe fn store_some(to: *mut f32, x: Self::V, n: usize);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    /// a · b + c, rounded once (portable: twice).
+    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// `x` where `a` is above 0, else 0.
+    unsafe fn where_positive(a: Self::V, x: Self::V) -> Self::V;
+
+    /// [`tile::correlate`] as a function of its own: among other tiles the compiler would
+    /// not keep its sums in registers.
+    unsafe fn correlate<const P: usize, const C: usize>(reads: Reads, weights: *const f32, writes: Writes);
+
+    /// [`tile::accumulate`] as a function of its own.
+    unsafe fn accumulate<const P: usize, const C: usize, const SOME: bool>(pixels: Pixels, sums: Sums);
+}
+
+/// The first `n` values of a vector, 0 behind them.
+///
+/// # Safety
+///
+/// `from` is valid for `n` values, at most a vector.
+#[inline(always)]
+pub(crate) unsafe fn load<I: Isa>(from: *const f32, n: usize) -> I::V {
+    // SAFETY: passed on.
+    unsafe { if n == I::LANES { I::load(from) } else { I::load_some(from, n) } }
+}
+
+/// Writes the first `n` values of a vector.
+///
+/// # Safety
+///
+/// `to` is valid for `n` values, at most a vector.
+#[inline(always)]
+pub(crate) unsafe fn store<I: Isa>(to: *mut f32, x: I::V, n: usize) {
+    // SAFETY: passed on.
+    unsafe { if n == I::LANES { I::store(to, x) } else { I::store_some(to, x, n) } }
+}
+
+/// Something to be run with some instruction set.
+pub(crate) trait Kernel {
+    /// # Safety
+    ///
+    /// The processor has the instructions of `I`, and what the kernel says of itself holds.
+    unsafe fn run<I: Isa>(self);
+}
+
+/// The instructions that are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// What every processor of the target has: the reference.
+    Portable,
+    /// 256-bit vectors: AVX2 and FMA.
+    Avx2,
+    /// 512-bit vectors: AVX-512 F.
+    Avx512,
+}
+
+impl Path {
+    /// All paths, the slowest first.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+
+    /// Whether this processor has it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => std::arch::is_x86_feature_detected!("avx512f"),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+
+    /// The path in use: the fastest that this processor has, or what [`force`](Self::force) said.
+    pub fn current() -> Self {
+        match FORCED.load(Ordering::Relaxed) {
+            0 => Self::ALL.into_iter().rev().find(|path| path.is_available()).unwrap_or(Self::Portable),
+            n => Self::ALL[usize::from(n - 1).min(2)],
+        }
+    }
+
+    /// Uses this path from now on, in the whole process; `None` goes back to the fastest.
+    /// For tests and benches. A path that the processor lacks is not taken.
+    pub fn force(path: Option<Self>) {
+        let n = match path {
+            Some(path) if path.is_available() => 1 + path as u8,
+            _ => 0,
+        };
+        FORCED.store(n, Ordering::Relaxed);
+    }
+
+    /// Values of a vector.
+    pub(crate) fn lanes(self) -> usize {
+        match self {
+            Self::Portable | Self::Avx2 => 8,
+            Self::Avx512 => 16,
+        }
+    }
+}
+
+/// 0: the fastest; else 1 + the path.
+static FORCED: AtomicU8 = AtomicU8::new(0);
+
+/// Runs a kernel.
+///
+/// # Safety
+///
+/// What the kernel says of itself must hold, and `path` be available.
+pub(crate) unsafe fn run(path: Path, kernel: impl Kernel) {
+    // SAFETY: `path` is available, so the processor has the instructions.
+    unsafe {
+        match path {
+            Path::Portable => kernel.run::<portable::Portable>(),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => avx2::run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => avx512::run(kernel),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => kernel.run::<portable::Portable>(),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Against sums in f64, on every path of this machine; gradients against finite
+//! differences in f64.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const EPSILON: f64 = 1e-5;
+
+fn numbers(n: usize, seed: u32) -> Vec<f32> {
+    let hash = |i: u32| {
+        let h = (i.wrapping_mul(2_654_435_769) ^ seed).wrapping_mul(0x85EB_CA6B);
+        (((h ^ (h >> 15)) >> 8) as f32) / 8_388_608.0 - 1.0
+    };
+    (0..n as u32).map(hash).collect()
+}
+
+/// One channel in f64: results (with shortcut and ReLU), mean, variance.
+fn channel(x: &[f64], gamma: f64, beta: f64, shortcut: &[f64], relu: bool) -> (Vec<f64>, f64, f64) {
+    let n = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / n;
+    let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+    let y = x.iter().zip(shortcut).map(|(x, s)| {
+        let y = gamma * (x - mean) / (variance + EPSILON).sqrt() + beta + s;
+        if relu { y.max(0.0) } else { y }
+    });
+    (y.collect(), mean, variance)
+}
+
+fn column(values: &[f32], channels: usize, c: usize) -> Vec<f64> {
+    values.iter().skip(c).step_by(channels).map(|&x| f64::from(x)).collect()
+}
+
+fn near(got: f32, expected: f64, scale: f64, what: &str) {
+    assert!((f64::from(got) - expected).abs() <= 2e-5 * scale.max(1.0), "{what}: {got} against {expected}");
+}
+
+fn check(rows: usize, channels: usize, with_shortcut: bool, relu: bool) {
+    let n = rows * channels;
+    // Far from 0, so that squares would cancel.
+    let x: Vec<f32> = numbers(n, 1).iter().map(|x| x + 30.0).collect();
+    let (gamma, beta, dy) = (numbers(channels, 2), numbers(channels, 3), numbers(n, 4));
+    let shortcut = if with_shortcut { numbers(n, 5) } else { vec![0.0; n] };
+    for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
+        let batch = statistics(path, &x, channels);
+        let (scale, offset) = super::fold(&gamma, &beta, &batch.mean, &batch.variance, EPSILON);
+        let y = affine(path, &x, &scale, &offset, with_shortcut.then_some(&shortcut[..]), relu);
+        let of = Backward {
+            x: &x,
+            y: relu.then_some(&y[..]),
+            dy: &dy,
+            gamma: &gamma,
+            mean: &batch.mean,
+            variance: &batch.variance,
+            epsilon: EPSILON,
+        };
+        let grads = backward(path, of, with_shortcut);
+        for c in 0..channels {
+            let what = format!("{path:?} {rows}x{channels}, channel {c}");
+            let (xs, ss) = (column(&x, channels, c), column(&shortcut, channels, c));
+            let (gamma, beta) = (f64::from(gamma[c]), f64::from(beta[c]));
+            let (expected, mean, variance) = channel(&xs, gamma, beta, &ss, relu);
+            near(batch.mean[c], mean, 30.0, &what);
+            near(batch.variance[c], variance, 1.0, &what);
+            let rstd = 1.0 / (variance + EPSILON).sqrt();
+            for (i, expected) in expected.iter().enumerate() {
+                // x is rounded at 30.
+                near(y[i * channels + c], *expected, 30.0 * rstd, &what);
+            }
+            if rows < 2 || rstd > 10.0 {
+                continue;
+            }
+            // The gradient of sum(y · dy) behind the ReLU, by formula, is checked by
+            // finite differences where no value is near the bend.
+            let g: Vec<f64> =
+                (0..rows)
+                    .map(|i| {
+                        if relu && y[i * channels + c] <= 0.0 { 0.0 } else { f64::from(dy[i * channels + c]) }
+                    })
+                    .collect();
+            let hat: Vec<f64> = xs.iter().map(|x| (x - mean) * rstd).collect();
+            let n = rows as f64;
+            let (sum, dot) = (g.iter().sum::<f64>(), g.iter().zip(&hat).map(|(g, h)| g * h).sum::<f64>());
+            near(grads.beta[c], sum, n.sqrt() * 4.0, &what);
+            near(grads.gamma[c], dot, n.sqrt() * 40.0, &what);
+            for i in 0..rows {
+                let expected = gamma * rstd * (g[i] - sum / n - hat[i] * dot / n);
+                near(grads.x[i * channels + c], expected, 100.0 * rstd, &what);
+                if let Some(shortcut) = &grads.shortcut {
+                    near(shortcut[i * channels + c], g[i], 1.0, &what);
+                }
+            }
+            if !relu && rows < 40 {
+                let loss = |xs: &[f64]| {
+                    let (y, ..) = channel(xs, gamma, beta, &ss, false);
+                    y.iter().enumerate().map(|(i, y)| y * f64::from(dy[i * channels + c])).sum::<f64>()
+                };
+                for i in 0..rows.min(3) {
+                    let (mut up, mut down) = (xs.clone(), xs.clone());
+                    up[i] += 1e-5;
+                    down[i] -= 1e-5;
+                    let slope = (loss(&up) - loss(&down)) / 2e-5;
+                    near(grads.x[i * channels + c], slope, 100.0 * rstd, &format!("{what}, differences"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_shapes_of_resnets_are_right() {
+    for (rows, channels) in [(5000, 16), (4096, 64), (300, 96), (128, 512), (64, 4096), (7, 3), (1, 5)] {
+        check(rows, channels, true, true);
+        check(rows, channels, false, false);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_shape_is_right(rows in 1usize..300, channels in 1usize..150, shortcut: bool, relu: bool) {
+        check(rows, channels, shortcut, relu);
+    }
+
+    #[test]
+    fn threads_change_no_bit(rows in 1usize..9000, channels in 1usize..40) {
+        let (x, dy) = (numbers(rows * channels, 1), numbers(rows * channels, 2));
+        let gamma = numbers(channels, 3);
+        let all = || {
+            let path = Path::current();
+            let batch = statistics(path, &x, channels);
+            let of = Backward {
+                x: &x,
+                y: Some(&dy),
+                dy: &dy,
+                gamma: &gamma,
+                mean: &batch.mean,
+                variance: &batch.variance,
+                epsilon: EPSILON,
+            };
+            let grads = backward(path, of, true);
+            (affine(path, &x, &gamma, &gamma, None, true), grads.x, grads.gamma, grads.beta, grads.shortcut)
+        };
+        let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+        let one = pool(1).install(all);
+        prop_assert_eq!(&one, &pool(3).install(all));
+    }
+}

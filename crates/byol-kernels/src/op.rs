@@ -1,0 +1,250 @@
+//! The operations as Burn sees them: a default for every back end, kernels for flex,
+//! derivatives for autodiff.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
+use burn::tensor::Shape;
+use burn::tensor::ops::ConvOptions;
+
+pub(crate) fn options(stride: usize, padding: usize) -> ConvOptions<2> {
+    ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1)
+}
+
+/// `[C]` as `[1, C, 1, …]` of as many dimensions as `like`.
+fn by_channel<B: Backend>(channels: FloatTensor<B>, like: &FloatTensor<B>) -> FloatTensor<B> {
+    let n_dims = like.shape().num_dims();
+    let n_channels = channels.shape().num_elements();
+    let dims: Vec<usize> = (0..n_dims).map(|i| if i == 1 { n_channels } else { 1 }).collect();
+    B::float_reshape(channels, Shape::from(dims))
+}
+
+/// Operations of this crate. Bodies that are here are Burn's own operations, for back ends
+/// without kernels.
+#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+pub trait KernelOps: Backend {
+    /// Convolution of `[N, C, H, W]` with `[O, C, h, w]`, no bias.
+    fn kernel_conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        Self::conv2d(x, weight, None, options(stride, padding))
+    }
+
+    /// Its gradient for `x`.
+    fn kernel_conv2d_x_grad(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_x_backward(x, weight, grad, options(stride, padding))
+    }
+
+    /// Its gradient for the weights.
+    fn kernel_conv2d_weight_grad(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_weight_backward(x, weight, grad, options(stride, padding))
+    }
+
+    /// Batch normalisation in training mode of `[N, C, …]`, then ReLU if asked for; with the
+    /// batch's mean and (biased) variance.
+    fn kernel_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let batch = Self::batch_norm_train(x, gamma, beta, epsilon);
+        let output = if relu { Self::relu(batch.output) } else { batch.output };
+        (output, batch.mean, batch.variance)
+    }
+
+    /// The same with a shortcut that is added before the ReLU.
+    fn kernel_norm_add(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let batch = Self::batch_norm_train(x, gamma, beta, epsilon);
+        let sum = Self::float_add(batch.output, shortcut);
+        (if relu { Self::relu(sum) } else { sum }, batch.mean, batch.variance)
+    }
+
+    /// Gradients of [`kernel_norm_add`](Self::kernel_norm_add): for x, γ, β, shortcut. `y` is the result.
+    fn kernel_norm_grad(
+        x: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let grad = if relu { Self::relu_backward(y, grad) } else { grad };
+        let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad.clone());
+        (all.x_grad, all.gamma_grad, all.beta_grad, grad)
+    }
+
+    /// scale · x + offset by channel of `[N, C, …]`, then ReLU if asked for.
+    fn kernel_affine(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        offset: FloatTensor<Self>,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        let (scale, offset) = (by_channel::<Self>(scale, &x), by_channel::<Self>(offset, &x));
+        let y = Self::float_add(Self::float_mul(x, scale), offset);
+        if relu { Self::relu(y) } else { y }
+    }
+
+    /// The same with a shortcut that is added before the ReLU.
+    fn kernel_affine_add(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        offset: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        let (scale, offset) = (by_channel::<Self>(scale, &x), by_channel::<Self>(offset, &x));
+        let y = Self::float_add(Self::float_add(Self::float_mul(x, scale), offset), shortcut);
+        if relu { Self::relu(y) } else { y }
+    }
+}
+
+/// Tensors of the inner back end.
+type Inner<B> = FloatTensor<B>;
+
+#[derive(Debug)]
+struct Conv2d;
+
+impl<B: KernelOps> Backward<B, 2> for Conv2d {
+    type State = (Inner<B>, Inner<B>, usize, usize);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [node_x, node_weight] = ops.parents;
+        let grad = grads.consume::<B>(&ops.node);
+        let (x, weight, stride, padding) = ops.state;
+        if let Some(node) = node_weight {
+            let (x, weight, grad) = (x.clone(), weight.clone(), grad.clone());
+            grads.register::<B>(node.id, B::kernel_conv2d_weight_grad(x, weight, grad, stride, padding));
+        }
+        if let Some(node) = node_x {
+            grads.register::<B>(node.id, B::kernel_conv2d_x_grad(x, weight, grad, stride, padding));
+        }
+    }
+}
+
+/// x, y, γ, mean, variance, ε, ReLU.
+type NormState<B> = (Inner<B>, Inner<B>, Inner<B>, Inner<B>, Inner<B>, f64, bool);
+
+#[derive(Debug)]
+struct Norm;
+
+impl<B: KernelOps> Backward<B, 3> for Norm {
+    type State = NormState<B>;
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let (x, y, gamma, mean, variance, epsilon, relu) = ops.state;
+        let all = B::kernel_norm_grad(x, y, gamma, mean, variance, grad, epsilon, relu);
+        for (node, grad) in ops.parents.into_iter().zip([all.0, all.1, all.2]) {
+            if let Some(node) = node {
+                grads.register::<B>(node.id, grad);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct NormAdd;
+
+impl<B: KernelOps> Backward<B, 4> for NormAdd {
+    type State = NormState<B>;
+
+    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let (x, y, gamma, mean, variance, epsilon, relu) = ops.state;
+        let all = B::kernel_norm_grad(x, y, gamma, mean, variance, grad, epsilon, relu);
+        for (node, grad) in ops.parents.into_iter().zip([all.0, all.1, all.2, all.3]) {
+            if let Some(node) = node {
+                grads.register::<B>(node.id, grad);
+            }
+        }
+    }
+}
+
+impl<B: KernelOps, C: CheckpointStrategy> KernelOps for Autodiff<B, C> {
+    fn kernel_conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        match Conv2d.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = B::kernel_conv2d(x.clone(), weight.clone(), stride, padding);
+                prep.finish((x, weight, stride, padding), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::kernel_conv2d(x, weight, stride, padding)),
+        }
+    }
+
+    fn kernel_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let nodes = [x.node(), gamma.node(), beta.node()];
+        let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
+        let (y, mean, variance) = B::kernel_norm(x.clone(), gamma.clone(), beta, epsilon, relu);
+        let output = match Norm.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                prep.finish((x, y.clone(), gamma, mean.clone(), variance.clone(), epsilon, relu), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        };
+        (output, Self::FloatTensorPrimitive::new(mean), Self::FloatTensorPrimitive::new(variance))
+    }
+
+    fn kernel_norm_add(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let nodes = [x.node(), gamma.node(), beta.node(), shortcut.node()];
+        let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
+        let shortcut = shortcut.into_primitive();
+        let (y, mean, variance) = B::kernel_norm_add(x.clone(), gamma.clone(), beta, shortcut, epsilon, relu);
+        let output = match NormAdd.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                prep.finish((x, y.clone(), gamma, mean.clone(), variance.clone(), epsilon, relu), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        };
+        (output, Self::FloatTensorPrimitive::new(mean), Self::FloatTensorPrimitive::new(variance))
+    }
+}
