@@ -72,7 +72,7 @@ fn bad_weights_are_refused_at_the_command_line() {
     world.fail(&format!("export --weights {GOLDEN}/make.py {out}"), 1, &["make.py", "neither"]);
     world.fail(&format!("export --weights {GOLDEN}/zip.pth {out}"), 2, &["zip.pth", "--size"]);
     world.fail(&format!("export --weights {GOLDEN}/zip.pth --size 16 {out}"), 2, &["1 channel", "--mean"]);
-    world.fail(&format!("export --weights {GOLDEN}/zip.pth --size 16 --mean 0 --std 0 {out}"), 1, &["std"]);
+    world.fail(&format!("export --weights {GOLDEN}/zip.pth --size 16 --mean 0 --std 0 {out}"), 2, &["std"]);
     world.fail(&format!("export --run runs/x --weights y {out}"), 2, &["--weights"]);
     world.fail(&format!("export --weights a --format tflite {out}"), 2, &["tflite", "onnx"]);
     let init = format!("pretrain {TINY} --init {GOLDEN}/zip.pth");

@@ -1,6 +1,7 @@
 //! BYOL from the command line: data, training, evaluation. One file a command;
 //! `compose` is the only place that names all the crates.
 
+mod allocator;
 mod cli;
 mod commands;
 mod compose;
@@ -21,6 +22,7 @@ use crate::cli::{BenchCommand, Cli, Command};
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
+    allocator::keep_memory();
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Datasets(args) => commands::datasets::run(&args),
@@ -34,6 +36,7 @@ pub fn run() -> ExitCode {
         Command::Models(args) => commands::models::run(&args),
         Command::Bench(args) => match args.command {
             BenchCommand::Augment(args) => commands::bench::augment::run(&args),
+            BenchCommand::Train(args) => commands::bench::train::run(&args),
         },
         Command::Dev(args) => dev::run(&args),
     };

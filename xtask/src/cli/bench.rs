@@ -19,6 +19,7 @@ pub struct BenchArgs {
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     Augment(BenchAugmentArgs),
+    Train(BenchTrainArgs),
 }
 
 /// Two views of each picture: JPEG to 224 pixels, or small arrays (--size 32).
@@ -46,6 +47,62 @@ pub struct BenchAugmentArgs {
     /// The portable code too.
     #[arg(long)]
     pub portable: bool,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One training step (two views of every picture, both ways, SGD, moving average) on random
+/// views, and the encoder's forward pass alone in evaluation mode.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask bench train --batch 64
+  cargo xtask bench train --width 16 --channels 1 --size 28 --batch 256 --hidden 512 --proj 128
+  cargo xtask bench train --encoder resnet50 --stem imagenet --size 224 --batch 8 --profile")]
+pub struct BenchTrainArgs {
+    /// resnet18, 34, 50, 101, 152 or 200, with _v2 or not.
+    #[arg(long, value_name = "NAME", default_value = "resnet18")]
+    pub encoder: String,
+    /// First layers: imagenet, small or small_stride2.
+    #[arg(long, default_value = "small", value_parser = ["imagenet", "small", "small_stride2"])]
+    pub stem: String,
+    /// Channels of the first stage.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096).map(usize::from))]
+    pub width: usize,
+    /// Channels of a picture.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=4096).map(usize::from))]
+    pub channels: usize,
+    /// Side of a view in pixels.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096).map(usize::from))]
+    pub size: usize,
+    /// Pictures in a step.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=65536).map(|n| n as usize))]
+    pub batch: usize,
+    /// Units of the heads' hidden layer.
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=65536).map(|n| n as usize))]
+    pub hidden: usize,
+    /// Length of projection and prediction.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536).map(|n| n as usize))]
+    pub proj: usize,
+    /// Of the arithmetic; this build has f32.
+    #[arg(long, default_value = "f32", value_parser = ["f32"])]
+    pub precision: String,
+    /// Where to compute; this build has the CPU.
+    #[arg(long, default_value = "cpu", value_parser = ["cpu", "auto"])]
+    pub device: String,
+    /// Timed steps, after two to warm up.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=10000).map(usize::from))]
+    pub steps: usize,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// The instructions of the kernels [default: the fastest of this processor].
+    #[arg(long, value_parser = ["portable", "avx2", "avx512"])]
+    pub path: Option<String>,
+    /// The step's parts one by one.
+    #[arg(long)]
+    pub profile: bool,
     /// One JSON object on stdout.
     #[arg(long)]
     pub json: bool,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use bench::{BenchArgs, BenchAugmentArgs, BenchCommand};
+pub use bench::{BenchArgs, BenchAugmentArgs, BenchCommand, BenchTrainArgs};
 pub use encoder::{EvalArgs, ExportArgs, ExportFormat, KnnArgs, ModelsArgs, WeightsArgs, stem};
 
 /// Bootstrap Your Own Latent: encoders from unlabelled pictures.

@@ -79,8 +79,8 @@ pub(crate) fn forward(path: Path, shape: &Shape, images: &[f32], weights: &[f32]
     let window = shape.window().flattened();
     let [kh, kw] = shape.kernel;
     let vectors = vectors(path.lanes(), shape.out_c, window.out_w);
-    let strides = [shape.in_c * kh * kw, kw, 1, kh * kw].map(|stride| stride as isize);
-    let packed = shape.layout().pack(weights, 0, strides, path.lanes(), vectors);
+    let strides = [kw, 1, kh * kw].map(|stride| stride as isize);
+    let packed = shape.layout().pack(weights, 0, shape.in_c * kh * kw, strides, path.lanes(), vectors);
     let [out_h, out_w] = shape.out();
     let len = shape.n * out_h * out_w * shape.out_c;
     let mut out: Vec<f32> = Vec::with_capacity(len);
@@ -146,8 +146,9 @@ pub(crate) fn input_grad(path: Path, shape: &Shape, weights: &[f32], dy: &[f32])
         let vectors = vectors(path.lanes(), shape.in_c, window.out_w);
         let (last_y, last_x) = (first_y + (rows - 1) * stride, first_x + (cols - 1) * stride);
         let back = stride as isize;
-        let strides = [(kh * kw) as isize, -back * kw as isize, -back, (shape.in_c * kh * kw) as isize];
-        let packed = layout.pack(weights, last_y * kw + last_x, strides, path.lanes(), vectors);
+        let strides = [-back * kw as isize, -back, (shape.in_c * kh * kw) as isize];
+        let start = last_y * kw + last_x;
+        let packed = layout.pack(weights, start, kh * kw, strides, path.lanes(), vectors);
         // SAFETY: the phases together cover `dx`, each pixel once.
         unsafe { correlate_all(path, &window, shape.n, dy, &packed, to, place) };
     }
@@ -228,34 +229,42 @@ impl Kernel for Correlate<'_> {
 }
 
 impl Correlate<'_> {
-    /// Panels outside: their weights stay in the cache while the slab goes by.
+    /// Panels outside, and of a large one a row of the window at a time: the weights stay in
+    /// the cache while the slab goes by.
     #[inline(always)]
     unsafe fn all<I: Isa, const C: usize>(self) {
         let Self { window, slab, source, packed, tiles, to, place } = self;
         let step = window.step * window.in_c;
+        let row_of_weights = window.row_len() * packed.width;
+        let rows = if packed.panel > PANEL { 1 } else { window.rows };
         for (panel, weights) in packed.values.chunks_exact(packed.panel).enumerate() {
             let channel = panel * packed.width;
             let cols = (window.out_c - channel).min(packed.width);
-            for (i, image) in slab.images.clone().enumerate() {
-                for (j, y) in slab.ys.clone().enumerate() {
-                    let x0 = source.base.wrapping_add(i * source.image + j * window.step * source.row);
-                    let out0 = place.origin + image * place.image + y * place.row + channel;
-                    for &(x, pixels) in tiles {
-                        let reads = Reads {
-                            base: x0.wrapping_add(x * step),
-                            step,
-                            rows: window.rows,
-                            row: source.row,
-                            len: window.row_len(),
-                        };
-                        let writes = Writes { to: to.at(out0 + x * place.pixel), step: place.pixel, cols };
-                        let weights = weights.as_ptr();
-                        // SAFETY: the tile lies within the slab's row, the panel has all weights.
-                        unsafe {
-                            if C == 4 {
-                                for_few_pixels!(pixels, I, correlate, [C], (reads, weights, writes));
-                            } else {
-                                for_pixels!(pixels, I, correlate, [C], (reads, weights, writes));
+            for r in (0..window.rows).step_by(rows) {
+                let weights = &weights[r * row_of_weights..];
+                for (i, image) in slab.images.clone().enumerate() {
+                    for (j, y) in slab.ys.clone().enumerate() {
+                        let row = (j * window.step + r) * source.row;
+                        let x0 = source.base.wrapping_add(i * source.image + row);
+                        let out0 = place.origin + image * place.image + y * place.row + channel;
+                        for &(x, pixels) in tiles {
+                            let reads = Reads {
+                                base: x0.wrapping_add(x * step),
+                                step,
+                                rows,
+                                row: source.row,
+                                len: window.row_len(),
+                            };
+                            let to = to.at(out0 + x * place.pixel);
+                            let writes = Writes { add: r > 0, to, step: place.pixel, cols };
+                            let weights = weights.as_ptr();
+                            // SAFETY: the tile lies within the slab's row, the panel has all weights.
+                            unsafe {
+                                if C == 4 {
+                                    for_few_pixels!(pixels, I, correlate, [C], (reads, weights, writes));
+                                } else {
+                                    for_pixels!(pixels, I, correlate, [C], (reads, weights, writes));
+                                }
                             }
                         }
                     }
@@ -264,6 +273,9 @@ impl Correlate<'_> {
         }
     }
 }
+
+/// Floats of a panel above which it is used row by row: half of a core's second-level cache.
+const PANEL: usize = 128 * 1024;
 
 /// Floats of partial weight gradients at most.
 const PARTIALS: usize = 4 << 20;

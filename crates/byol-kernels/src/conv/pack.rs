@@ -35,6 +35,9 @@ pub(crate) fn most_pixels(lanes: usize, vectors: usize) -> usize {
     }
 }
 
+/// Input channels that are packed together.
+const BLOCK: usize = 8;
+
 /// A plan of weights: result channels, window, and where a weight comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
@@ -45,34 +48,35 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Packs; `strides` are of result channel, row, column, input channel in `weights`
-    /// (negative to go backwards), from `start`.
+    /// Packs; `weights` has result channels `out` apart, from `start`, and rows, columns and
+    /// input channels as far apart as `strides` says (negative to go backwards).
     pub fn pack(
         &self,
         weights: &[f32],
         start: usize,
-        strides: [isize; 4],
+        out: usize,
+        strides: [isize; 3],
         lanes: usize,
         vectors: usize,
     ) -> Packed {
         let width = lanes * vectors;
         let panel = self.rows * self.cols * self.in_c * width;
         let mut values = vec![0.0; self.out_c.div_ceil(width) * panel];
-        let [out, row, col, channel] = strides;
-        let at = |o: usize, r: usize, s: usize, i: usize| {
-            let offset = o as isize * out + r as isize * row + s as isize * col + i as isize * channel;
-            start.wrapping_add_signed(offset)
+        let [row, col, channel] = strides;
+        let first = |o: usize, r: usize, s: usize, i: usize| {
+            let offset = r as isize * row + s as isize * col + i as isize * channel;
+            (start + o * out).wrapping_add_signed(offset)
         };
         values.par_chunks_exact_mut(panel.max(1)).enumerate().for_each(|(p, to)| {
             let n = (self.out_c - p * width).min(width);
-            let mut to = to.chunks_exact_mut(width);
-            for r in 0..self.rows {
-                for s in 0..self.cols {
-                    for i in 0..self.in_c {
-                        // As many rows of `width` as there are weights of a channel.
-                        let Some(to) = to.next() else { return };
-                        for (o, to) in to[..n].iter_mut().enumerate() {
-                            *to = weights[at(p * width + o, r, s, i)];
+            // A few input channels at a time, so that their weights are read while in the cache.
+            for block in (0..self.in_c).step_by(BLOCK) {
+                for (r, s) in (0..self.rows).flat_map(|r| (0..self.cols).map(move |s| (r, s))) {
+                    for i in block..(block + BLOCK).min(self.in_c) {
+                        let start = ((r * self.cols + s) * self.in_c + i) * width;
+                        let from = weights[first(p * width, r, s, i)..].iter().step_by(out);
+                        for (to, from) in to[start..start + n].iter_mut().zip(from) {
+                            *to = *from;
                         }
                     }
                 }
@@ -86,14 +90,20 @@ impl Layout {
         let panel = self.rows * self.cols * self.in_c * width;
         let window = self.rows * self.cols;
         let mut weights = vec![0.0; self.out_c * self.in_c * window];
-        weights.par_chunks_mut((self.in_c * window).max(1)).enumerate().for_each(|(o, to)| {
-            let from = &packed[o / width * panel..];
-            for (i, to) in to.chunks_exact_mut(window).enumerate() {
-                for (tap, to) in to.iter_mut().enumerate() {
-                    *to = from[(tap * self.in_c + i) * width + o % width];
+        let channel = self.in_c * window;
+        weights.par_chunks_mut((channel * width).max(1)).zip(packed.par_chunks(panel.max(1))).for_each(
+            |(to, from)| {
+                for block in (0..self.in_c).step_by(BLOCK) {
+                    for (o, to) in to.chunks_exact_mut(channel).enumerate() {
+                        for i in block..(block + BLOCK).min(self.in_c) {
+                            for (tap, to) in to[i * window..(i + 1) * window].iter_mut().enumerate() {
+                                *to = from[(tap * self.in_c + i) * width + o];
+                            }
+                        }
+                    }
                 }
-            }
-        });
+            },
+        );
         weights
     }
 }

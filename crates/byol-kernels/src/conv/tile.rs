@@ -1,6 +1,6 @@
 //! The two inner loops. All sums of a tile stay in registers.
 
-use crate::isa::Isa;
+use crate::isa::{Isa, load, store};
 
 /// Input of a tile of pixels: window rows `rows`, `row` floats apart, each of `len` values;
 /// pixels `step` floats apart.
@@ -13,9 +13,11 @@ pub(crate) struct Reads {
     pub len: usize,
 }
 
-/// Where a tile's results go: `step` floats from a pixel to the next, `cols` channels.
+/// Where a tile's results go: `step` floats from a pixel to the next, `cols` channels; `add`ed
+/// to what is there or in its place.
 #[derive(Clone, Copy)]
 pub(crate) struct Writes {
+    pub add: bool,
     pub to: *mut f32,
     pub step: usize,
     pub cols: usize,
@@ -35,6 +37,17 @@ pub(crate) unsafe fn correlate<I: Isa, const P: usize, const C: usize>(
     // SAFETY: see above; every offset is within what it says.
     unsafe {
         let mut sums = [[I::splat(0.0); C]; P];
+        if writes.add {
+            for p in 0..P {
+                for c in 0..C {
+                    let from = writes.to.add(p * writes.step + c * I::LANES);
+                    let left = writes.cols.saturating_sub(c * I::LANES);
+                    if left > 0 {
+                        sums[p][c] = load::<I>(from, left.min(I::LANES));
+                    }
+                }
+            }
+        }
         let mut w = weights;
         for r in 0..reads.rows {
             let mut x = reads.base.add(r * reads.row);
@@ -57,10 +70,8 @@ pub(crate) unsafe fn correlate<I: Isa, const P: usize, const C: usize>(
             for c in 0..C {
                 let to = writes.to.add(p * writes.step + c * I::LANES);
                 let left = writes.cols.saturating_sub(c * I::LANES);
-                if left >= I::LANES {
-                    I::store(to, sums[p][c]);
-                } else if left > 0 {
-                    I::store_some(to, sums[p][c], left);
+                if left > 0 {
+                    store::<I>(to, sums[p][c], left.min(I::LANES));
                 }
             }
         }

@@ -1,3 +1,4 @@
 //! `bench`: how fast a part is, measured as its peers are (one file a part).
 
 pub mod augment;
+pub mod train;

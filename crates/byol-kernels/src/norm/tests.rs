@@ -43,7 +43,7 @@ fn check(rows: usize, channels: usize, with_shortcut: bool, relu: bool) {
     let shortcut = if with_shortcut { numbers(n, 5) } else { vec![0.0; n] };
     for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
         let batch = statistics(path, &x, channels);
-        let (scale, offset) = super::fold(&gamma, &beta, &batch.mean, &batch.variance, EPSILON);
+        let (scale, offset) = fold(&gamma, &beta, &batch.mean, &batch.variance, EPSILON);
         let y = affine(path, &x, &scale, &offset, with_shortcut.then_some(&shortcut[..]), relu);
         let of = Backward {
             x: &x,

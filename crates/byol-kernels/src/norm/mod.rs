@@ -1,0 +1,202 @@
+//! Batch normalisation of rows of channels, with what follows it: a sum with a shortcut
+//! and a ReLU. Two passes over the values each way.
+
+mod backward;
+mod forward;
+
+use rayon::prelude::*;
+
+use crate::isa::{Isa, Kernel, Path, load, run};
+pub(crate) use backward::{Backward, backward};
+pub(crate) use forward::affine;
+
+/// Vectors whose sums a pass keeps in registers.
+const BLOCK: usize = 4;
+/// Rows of a part; parts are added in their order.
+const PART: usize = 2048;
+
+/// Values `[rows, channels]` seen as rows of a few vectors: narrow channels several times
+/// side by side.
+#[derive(Debug, Clone, Copy)]
+struct Grid {
+    rows: usize,
+    /// Values of a row.
+    width: usize,
+    channels: usize,
+}
+
+impl Grid {
+    fn new(len: usize, channels: usize) -> Self {
+        let rows = len / channels.max(1);
+        let fold = (64 / channels.max(1)).max(1);
+        let fold = (1..=fold).rev().find(|n| rows.is_multiple_of(*n)).unwrap_or(1);
+        Self { rows: rows / fold, width: channels * fold, channels }
+    }
+
+    /// One value a channel, side by side as often as a row has them.
+    fn spread(&self, channels: &[f32]) -> Vec<f32> {
+        channels.iter().copied().cycle().take(self.width).collect()
+    }
+
+    /// Sums `[parts][2][width]` to two sums a channel.
+    fn fold(&self, parts: &[f32]) -> [Vec<f64>; 2] {
+        let mut sums = [vec![0f64; self.channels], vec![0f64; self.channels]];
+        for part in parts.chunks_exact(2 * self.width) {
+            for (sum, half) in sums.iter_mut().zip(part.chunks_exact(self.width)) {
+                for (i, x) in half.iter().enumerate() {
+                    sum[i % self.channels] += f64::from(*x);
+                }
+            }
+        }
+        sums
+    }
+
+    fn parts(&self) -> usize {
+        self.rows.div_ceil(PART)
+    }
+}
+
+/// What a forward pass leaves for the backward one.
+#[derive(Debug, Clone)]
+pub(crate) struct Statistics {
+    pub mean: Vec<f32>,
+    /// Of the batch, biased.
+    pub variance: Vec<f32>,
+}
+
+/// Mean and variance of every channel of `x`, `[rows, channels]`.
+pub(crate) fn statistics(path: Path, x: &[f32], channels: usize) -> Statistics {
+    let grid = Grid::new(x.len(), channels);
+    // About the first row, so that squares do not cancel.
+    let shift = grid.spread(&x[..channels.min(x.len())]);
+    let mut parts = vec![0f32; grid.parts() * 2 * grid.width];
+    parts.par_chunks_exact_mut((2 * grid.width).max(1)).zip(x.par_chunks(PART * grid.width)).for_each(
+        // SAFETY: the part is whole rows, `to` two of them.
+        |(to, x)| unsafe { run(path, Sums { grid, x, shift: &shift, to }) },
+    );
+    let [sums, squares] = grid.fold(&parts);
+    let n = (x.len() / channels.max(1)).max(1) as f64;
+    let (mut mean, mut variance) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
+    for ((sum, square), shift) in sums.into_iter().zip(squares).zip(&shift) {
+        let about = sum / n;
+        mean.push((about + f64::from(*shift)) as f32);
+        variance.push((square / n - about * about).max(0.0) as f32);
+    }
+    Statistics { mean, variance }
+}
+
+/// Factor and summand of a channel: γ / √(variance + ε), and β − mean times that.
+pub(crate) fn fold(
+    gamma: &[f32],
+    beta: &[f32],
+    mean: &[f32],
+    variance: &[f32],
+    epsilon: f64,
+) -> (Vec<f32>, Vec<f32>) {
+    let of = |x: &f32| f64::from(*x);
+    let both =
+        gamma.iter().zip(beta).zip(mean.iter().zip(variance)).map(|((gamma, beta), (mean, variance))| {
+            let scale = of(gamma) / (of(variance) + epsilon).sqrt();
+            (scale as f32, (of(beta) - of(mean) * scale) as f32)
+        });
+    both.unzip()
+}
+
+/// Sums of x − shift and of its squares.
+struct Sums<'a> {
+    grid: Grid,
+    x: &'a [f32],
+    shift: &'a [f32],
+    to: &'a mut [f32],
+}
+
+impl Kernel for Sums<'_> {
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        let width = self.grid.width;
+        let rows = self.x.len() / width;
+        let mut at = 0;
+        while at < width {
+            let n = (width - at).min(BLOCK * I::LANES);
+            // SAFETY: at + n is within a row.
+            unsafe {
+                if n == BLOCK * I::LANES {
+                    sums::<I, BLOCK>(
+                        rows,
+                        width,
+                        &self.x[at..],
+                        &self.shift[at..],
+                        &mut self.to[at..],
+                        I::LANES,
+                    );
+                    at += n;
+                } else {
+                    let n = n.min(I::LANES);
+                    sums::<I, 1>(rows, width, &self.x[at..], &self.shift[at..], &mut self.to[at..], n);
+                    at += n;
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// `B` vectors, the last of `last` values, fit into a row from the slices' start.
+#[inline(always)]
+unsafe fn sums<I: Isa, const B: usize>(
+    rows: usize,
+    width: usize,
+    x: &[f32],
+    shift: &[f32],
+    to: &mut [f32],
+    last: usize,
+) {
+    // SAFETY: see above.
+    unsafe {
+        let mut s = [[I::splat(0.0); 2]; B];
+        let mut k = [I::splat(0.0); B];
+        for b in 0..B {
+            k[b] = I::load_some(shift.as_ptr().add(b * I::LANES), last);
+        }
+        let mut row = x.as_ptr();
+        for _ in 0..rows {
+            for b in 0..B {
+                let x = load::<I>(row.add(b * I::LANES), last);
+                let d = I::sub(x, k[b]);
+                s[b][0] = I::add(s[b][0], d);
+                s[b][1] = I::mul_add(d, d, s[b][1]);
+            }
+            row = row.wrapping_add(width);
+        }
+        for b in 0..B {
+            I::store_some(to.as_mut_ptr().add(b * I::LANES), s[b][0], last);
+            I::store_some(to.as_mut_ptr().add(width + b * I::LANES), s[b][1], last);
+        }
+    }
+}
+
+/// A new vector whose parts are written by `write`, each as a whole.
+fn map(len: usize, part: usize, write: impl Fn(std::ops::Range<usize>, *mut f32) + Sync) -> Vec<f32> {
+    struct To(*mut f32);
+    // SAFETY: parts are disjoint.
+    unsafe impl Sync for To {}
+    impl To {
+        fn at(&self, i: usize) -> *mut f32 {
+            self.0.wrapping_add(i)
+        }
+    }
+    let mut out: Vec<f32> = Vec::with_capacity(len);
+    let to = To(out.as_mut_ptr());
+    let part = part.max(1);
+    (0..len.div_ceil(part)).into_par_iter().for_each(|i| {
+        let range = i * part..((i + 1) * part).min(len);
+        write(range.clone(), to.at(range.start));
+    });
+    // SAFETY: the parts cover it.
+    unsafe { out.set_len(len) };
+    out
+}
+
+#[cfg(test)]
+mod tests;
