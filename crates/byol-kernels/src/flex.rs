@@ -2,14 +2,15 @@
 //! what the kernels make lies channels last behind that, so that from one of them to the
 //! next nothing is copied.
 
-use burn::backend::Flex;
 use burn::backend::ops::{ActivationOps, FloatTensorOps, ModuleOps};
+use burn::backend::{Flex, IntDType};
 use burn::tensor::{DType, TensorData};
 
 use crate::conv::{self, Shape};
 use crate::isa::Path;
 use crate::norm;
 use crate::op::KernelOps;
+use crate::pool;
 
 type Tensor = <Flex as burn::backend::BackendTypes>::FloatTensorPrimitive;
 
@@ -20,6 +21,14 @@ fn channels_last(x: &Tensor) -> Tensor {
         _ => x.clone(),
     };
     if x.is_contiguous() { x } else { x.to_contiguous() }
+}
+
+/// The values channels last, for writing: the buffer itself if nobody else has it.
+fn owned(x: Tensor) -> Vec<f32> {
+    let last = channels_last(&x);
+    drop(x);
+    // Cannot fail: f32, see the callers.
+    last.into_data().try_into_vec().unwrap_or_default()
 }
 
 fn values(x: &Tensor) -> &[f32] {
@@ -62,6 +71,13 @@ fn shape(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Option<S
     fits.then_some(Shape { n, h, w, in_c, out_c, kernel: [kh, kw], stride, padding })
 }
 
+fn pooling(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Option<pool::Shape> {
+    let &[n, channels, h, w] = x.layout().shape().to_vec().as_slice() else { return None };
+    // Every window has a pixel in it.
+    let fits = stride > 0 && padding < kernel && h + 2 * padding >= kernel && w + 2 * padding >= kernel;
+    (is_ours(&[x]) && fits).then_some(pool::Shape { n, h, w, channels, kernel, stride, padding })
+}
+
 impl KernelOps for Flex {
     fn kernel_conv2d(x: Tensor, weight: Tensor, stride: usize, padding: usize) -> Tensor {
         let Some(shape) = shape(&x, &weight, stride, padding).filter(|_| is_ours(&[&x, &weight])) else {
@@ -84,7 +100,25 @@ impl KernelOps for Flex {
             return Self::conv2d_x_backward(x, weight, grad, crate::op::options(stride, padding));
         };
         let (grad, weight) = (channels_last(&grad), weight.to_contiguous());
-        let dx = conv::input_grad(Path::current(), &shape, values(&weight), values(&grad));
+        let dx = conv::input_grad(Path::current(), &shape, values(&weight), values(&grad), None);
+        channels_first(dx, &[shape.n, shape.h, shape.w, shape.in_c])
+    }
+
+    fn kernel_conv2d_x_grad_add(
+        x: Tensor,
+        weight: Tensor,
+        grad: Tensor,
+        so_far: Tensor,
+        stride: usize,
+        padding: usize,
+    ) -> Tensor {
+        let Some(shape) =
+            shape(&x, &weight, stride, padding).filter(|_| is_ours(&[&grad, &weight]) && is_ours(&[&so_far]))
+        else {
+            return Self::float_add(Self::kernel_conv2d_x_grad(x, weight, grad, stride, padding), so_far);
+        };
+        let (grad, weight, so_far) = (channels_last(&grad), weight.to_contiguous(), owned(so_far));
+        let dx = conv::input_grad(Path::current(), &shape, values(&weight), values(&grad), Some(so_far));
         channels_first(dx, &[shape.n, shape.h, shape.w, shape.in_c])
     }
 
@@ -170,6 +204,46 @@ impl KernelOps for Flex {
             None => dy,
         };
         (channels_first(all.x, &dims), vector(all.gamma), vector(all.beta), shortcut)
+    }
+
+    fn kernel_max_pool(x: Tensor, kernel: usize, stride: usize, padding: usize) -> Tensor {
+        let Some(shape) = pooling(&x, kernel, stride, padding) else {
+            return Self::max_pool2d(x, [kernel; 2], [stride; 2], [padding; 2], [1; 2], false);
+        };
+        let x = channels_last(&x);
+        let [h, w] = shape.out();
+        let y = pool::forward(Path::current(), &shape, values(&x));
+        channels_first(y, &[shape.n, h, w, shape.channels])
+    }
+
+    fn kernel_max_pool_grad(
+        x: Tensor,
+        y: Tensor,
+        grad: Tensor,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Tensor {
+        let Some(shape) = pooling(&x, kernel, stride, padding) else {
+            let (kernel, stride, padding) = ([kernel; 2], [stride; 2], [padding; 2]);
+            let found = Self::max_pool2d_with_indices(
+                x.clone(),
+                kernel,
+                stride,
+                padding,
+                [1; 2],
+                false,
+                IntDType::I64,
+            );
+            let indices = found.indices;
+            return Self::max_pool2d_with_indices_backward(
+                x, kernel, stride, padding, [1; 2], false, grad, indices,
+            )
+            .x_grad;
+        };
+        let [x, y, grad] = [x, y, grad].map(|t| channels_last(&t));
+        let dx = pool::backward(&shape, values(&x), values(&y), values(&grad));
+        channels_first(dx, &[shape.n, shape.h, shape.w, shape.channels])
     }
 
     fn kernel_affine(x: Tensor, scale: Tensor, offset: Tensor, relu: bool) -> Tensor {

@@ -25,6 +25,9 @@ mod isa;
 #[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
 mod norm;
 mod op;
+#[cfg(feature = "flex")]
+#[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
+mod pool;
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
@@ -79,6 +82,16 @@ pub fn batch_norm_train<const D: usize>(
         mean: Tensor::from_dispatch(mean),
         variance: Tensor::from_dispatch(variance),
     }
+}
+
+/// Max pooling with a square window; what is outside of a picture is in no window.
+///
+/// # Shapes
+///
+/// `[N, C, H, W]` to `[N, C, (H + 2 padding − kernel) / stride + 1, …]`.
+pub fn max_pool2d(x: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
+    let y = <Dispatch as KernelOps>::kernel_max_pool(x.into_dispatch(), kernel, stride, padding);
+    Tensor::from_dispatch(y)
 }
 
 /// scale · x + offset by channel of `[N, C, …]`, then `shortcut` added and a ReLU, if asked

@@ -6,7 +6,7 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, IntDType, TensorMetadata, backend_extension};
 use burn::tensor::Shape;
 use burn::tensor::ops::ConvOptions;
 
@@ -45,6 +45,18 @@ pub trait KernelOps: Backend {
         padding: usize,
     ) -> FloatTensor<Self> {
         Self::conv2d_x_backward(x, weight, grad, options(stride, padding))
+    }
+
+    /// Its gradient for `x`, added to the gradient that `x` has already.
+    fn kernel_conv2d_x_grad_add(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        so_far: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        Self::float_add(Self::kernel_conv2d_x_grad(x, weight, grad, stride, padding), so_far)
     }
 
     /// Its gradient for the weights.
@@ -102,6 +114,33 @@ pub trait KernelOps: Backend {
         (all.x_grad, all.gamma_grad, all.beta_grad, grad)
     }
 
+    /// Max pooling of `[N, C, H, W]` with a square window.
+    fn kernel_max_pool(
+        x: FloatTensor<Self>,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        Self::max_pool2d(x, [kernel; 2], [stride; 2], [padding; 2], [1; 2], false)
+    }
+
+    /// Its gradient; `y` is the result.
+    fn kernel_max_pool_grad(
+        x: FloatTensor<Self>,
+        _y: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        let (kernel, stride, padding) = ([kernel; 2], [stride; 2], [padding; 2]);
+        let indices =
+            Self::max_pool2d_with_indices(x.clone(), kernel, stride, padding, [1; 2], false, IntDType::I32)
+                .indices;
+        Self::max_pool2d_with_indices_backward(x, kernel, stride, padding, [1; 2], false, grad, indices)
+            .x_grad
+    }
+
     /// scale · x + offset by channel of `[N, C, …]`, then ReLU if asked for.
     fn kernel_affine(
         x: FloatTensor<Self>,
@@ -130,23 +169,31 @@ pub trait KernelOps: Backend {
 
 /// Tensors of the inner back end.
 type Inner<B> = FloatTensor<B>;
+/// Tensors of the outer one.
+type AutodiffTensor<B> = FloatTensor<Autodiff<B>>;
 
 #[derive(Debug)]
 struct Conv2d;
 
 impl<B: KernelOps> Backward<B, 2> for Conv2d {
-    type State = (Inner<B>, Inner<B>, usize, usize);
+    type State = (AutodiffTensor<B>, Inner<B>, usize, usize);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [node_x, node_weight] = ops.parents;
         let grad = grads.consume::<B>(&ops.node);
-        let (x, weight, stride, padding) = ops.state;
+        let (input, weight, stride, padding) = ops.state;
+        let x = input.primitive().clone();
         if let Some(node) = node_weight {
             let (x, weight, grad) = (x.clone(), weight.clone(), grad.clone());
             grads.register::<B>(node.id, B::kernel_conv2d_weight_grad(x, weight, grad, stride, padding));
         }
         if let Some(node) = node_x {
-            grads.register::<B>(node.id, B::kernel_conv2d_x_grad(x, weight, grad, stride, padding));
+            // What the shortcut left there is added on the way, not by a pass of its own.
+            let dx = match grads.remove(&input) {
+                Some(so_far) => B::kernel_conv2d_x_grad_add(x, weight, grad, so_far, stride, padding),
+                None => B::kernel_conv2d_x_grad(x, weight, grad, stride, padding),
+            };
+            grads.register::<B>(node.id, dx);
         }
     }
 }
@@ -190,7 +237,36 @@ impl<B: KernelOps> Backward<B, 4> for NormAdd {
     }
 }
 
+#[derive(Debug)]
+struct MaxPool;
+
+impl<B: KernelOps> Backward<B, 1> for MaxPool {
+    type State = (Inner<B>, Inner<B>, [usize; 3]);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let (x, y, [kernel, stride, padding]) = ops.state;
+        if let [Some(node)] = ops.parents {
+            grads.register::<B>(node.id, B::kernel_max_pool_grad(x, y, grad, kernel, stride, padding));
+        }
+    }
+}
+
 impl<B: KernelOps, C: CheckpointStrategy> KernelOps for Autodiff<B, C> {
+    fn kernel_max_pool(
+        x: FloatTensor<Self>,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let x = x.into_primitive();
+        let y = B::kernel_max_pool(x.clone(), kernel, stride, padding);
+        match MaxPool.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((x, y.clone(), [kernel, stride, padding]), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
     fn kernel_conv2d(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -198,13 +274,15 @@ impl<B: KernelOps, C: CheckpointStrategy> KernelOps for Autodiff<B, C> {
         padding: usize,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node()];
-        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let weight = weight.into_primitive();
         match Conv2d.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let y = B::kernel_conv2d(x.clone(), weight.clone(), stride, padding);
+                let y = B::kernel_conv2d(x.primitive().clone(), weight.clone(), stride, padding);
                 prep.finish((x, weight, stride, padding), y)
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::kernel_conv2d(x, weight, stride, padding)),
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::kernel_conv2d(x.into_primitive(), weight, stride, padding))
+            }
         }
     }
 

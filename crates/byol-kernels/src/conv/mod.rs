@@ -89,6 +89,7 @@ pub(crate) fn forward(path: Path, shape: &Shape, images: &[f32], weights: &[f32]
         pixel: shape.out_c,
         row: window.out_w * shape.out_c,
         image: out_h * out_w * shape.out_c,
+        add: false,
     };
     // SAFETY: `place` covers `out`, each result once; all of it is written.
     unsafe {
@@ -98,12 +99,20 @@ pub(crate) fn forward(path: Path, shape: &Shape, images: &[f32], weights: &[f32]
     out
 }
 
-/// Gradient of the images, from that of the results.
-pub(crate) fn input_grad(path: Path, shape: &Shape, weights: &[f32], dy: &[f32]) -> Vec<f32> {
+/// Gradient of the images, from that of the results; added to `so_far`, if there is one.
+pub(crate) fn input_grad(
+    path: Path,
+    shape: &Shape,
+    weights: &[f32],
+    dy: &[f32],
+    so_far: Option<Vec<f32>>,
+) -> Vec<f32> {
     let [out_h, out_w] = shape.out();
     let ([kh, kw], stride) = (shape.kernel, shape.stride);
     let len = shape.n * shape.h * shape.w * shape.in_c;
-    let mut dx: Vec<f32> = Vec::with_capacity(len);
+    let add = so_far.is_some();
+    let mut dx = so_far.unwrap_or_else(|| Vec::with_capacity(len));
+    assert!(!add || dx.len() == len, "a gradient of another shape");
     // Input pixels of one phase (row and column modulo the stride) are a correlation of
     // stride 1 of the gradient with every stride-th weight, backwards.
     let phase = |a: usize, kernel: usize| {
@@ -131,9 +140,13 @@ pub(crate) fn input_grad(path: Path, shape: &Shape, weights: &[f32], dy: &[f32])
             pixel: stride * shape.in_c,
             row: stride * shape.w * shape.in_c,
             image: shape.h * shape.w * shape.in_c,
+            add,
         };
         let to = Shared(dx.as_mut_ptr());
         if rows * cols == 0 {
+            if add {
+                continue;
+            }
             // SAFETY: these pixels are written by nothing else.
             unsafe { zeros(&window, shape.n, to, place) };
             continue;
@@ -164,6 +177,8 @@ struct Place {
     pixel: usize,
     row: usize,
     image: usize,
+    /// To what is there, or in its place.
+    add: bool,
 }
 
 /// # Safety
@@ -256,7 +271,7 @@ impl Correlate<'_> {
                                 len: window.row_len(),
                             };
                             let to = to.at(out0 + x * place.pixel);
-                            let writes = Writes { add: r > 0, to, step: place.pixel, cols };
+                            let writes = Writes { add: place.add || r > 0, to, step: place.pixel, cols };
                             let weights = weights.as_ptr();
                             // SAFETY: the tile lies within the slab's row, the panel has all weights.
                             unsafe {

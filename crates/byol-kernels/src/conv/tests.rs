@@ -65,7 +65,12 @@ fn check(s: &Shape) {
     let taps = s.kernel[0] * s.kernel[1];
     let mut bits: Option<[Vec<f32>; 3]> = None;
     for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
-        let got = [forward(path, s, &x, &w), input_grad(path, s, &w, &dy), weight_grad(path, s, &x, &dy)];
+        let got =
+            [forward(path, s, &x, &w), input_grad(path, s, &w, &dy, None), weight_grad(path, s, &x, &dy)];
+        let so_far: Vec<f32> = x.iter().map(|x| 2.0 * x).collect();
+        let added = input_grad(path, s, &w, &dy, Some(so_far));
+        let dx_added: Vec<f64> = dx.iter().zip(&x).map(|(dx, x)| dx + 2.0 * f64::from(*x)).collect();
+        assert_close(&format!("{path:?} added gradient of {s:?}"), &added, &dx_added, taps * s.out_c);
         assert_close(&format!("{path:?} results of {s:?}"), &got[0], &y, taps * s.in_c);
         assert_close(&format!("{path:?} input gradient of {s:?}"), &got[1], &dx, taps * s.out_c);
         assert_close(&format!("{path:?} weight gradient of {s:?}"), &got[2], &dw, s.n * out_h * out_w);
@@ -126,7 +131,7 @@ proptest! {
         let w = numbers(channels * channels * 9, 2);
         let all = || {
             let path = Path::current();
-            [forward(path, &s, &x, &w), input_grad(path, &s, &w, &x), weight_grad(path, &s, &x, &x)]
+            [forward(path, &s, &x, &w), input_grad(path, &s, &w, &x, None), weight_grad(path, &s, &x, &x)]
         };
         let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
         let one = pool(1).install(all);

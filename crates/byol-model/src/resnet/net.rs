@@ -86,12 +86,25 @@ fn normalized(bn: Option<&BatchNorm>, x: Tensor<4>) -> Tensor<4> {
     }
 }
 
+/// The stem's pooling.
+#[cfg(feature = "kernels")]
+fn pooled(_: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
+    // As `ResNetConfig::init` has it.
+    byol_kernels::max_pool2d(x, 3, 2, 1)
+}
+
+/// The stem's pooling.
+#[cfg(not(feature = "kernels"))]
+fn pooled(pool: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
+    pool.forward(x)
+}
+
 impl Encoder for ResNet {
     /// Pictures `[N, C, H, W]` to pooled features y `[N, D]`.
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let mut x = normalized(self.bn1.as_ref(), forward(&self.conv1, images));
         if let Some(pool) = &self.maxpool {
-            x = pool.forward(x);
+            x = pooled(pool, x);
         }
         for block in [&self.layer1, &self.layer2, &self.layer3, &self.layer4].into_iter().flatten() {
             x = block.forward(x);
