@@ -13,6 +13,9 @@
 //! Tensors are `[N, C, H, W]` as everywhere in Burn. Every result has the same bits on
 //! any number of threads.
 
+#![allow(clippy::needless_range_loop, reason = "an index tells the compiler to unroll; iterators spill sums")]
+#![allow(clippy::too_many_arguments, reason = "Burn's operations are functions of plain tensors")]
+
 #[cfg(feature = "flex")]
 #[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
 mod conv;
@@ -24,17 +27,33 @@ mod isa;
 #[cfg(feature = "flex")]
 #[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
 mod norm;
+#[cfg(feature = "flex")]
 mod op;
 #[cfg(feature = "flex")]
 #[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
 mod pool;
 
-use burn::backend::Dispatch;
+use burn::nn::PaddingConfig2d;
+use burn::nn::pool::MaxPool2dConfig;
 use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+use burn::tensor::ops::ConvOptions;
+
+#[cfg(feature = "flex")]
+use burn::backend::Dispatch;
+#[cfg(feature = "flex")]
+use burn::tensor::Device;
 
 #[cfg(feature = "flex")]
 pub use isa::Path;
+#[cfg(feature = "flex")]
 pub use op::KernelOps;
+
+/// Whether the tensor lives where the kernels are.
+#[cfg(feature = "flex")]
+fn is_on_flex<const D: usize>(x: &Tensor<D>) -> bool {
+    x.device().without_autodiff() == Device::flex()
+}
 
 /// Convolution without bias, the same stride and padding both ways.
 ///
@@ -43,9 +62,13 @@ pub use op::KernelOps;
 /// `x`: `[N, C, H, W]`; `weight`: `[O, C, h, w]`; result:
 /// `[N, O, (H + 2 padding − h) / stride + 1, (W + 2 padding − w) / stride + 1]`.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
-    let y =
-        <Dispatch as KernelOps>::kernel_conv2d(x.into_dispatch(), weight.into_dispatch(), stride, padding);
-    Tensor::from_dispatch(y)
+    #[cfg(feature = "flex")]
+    if is_on_flex(&x) {
+        let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+        return Tensor::from_dispatch(<Dispatch as KernelOps>::kernel_conv2d(x, weight, stride, padding));
+    }
+    let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+    burn::tensor::module::conv2d(x, weight, None, options)
 }
 
 /// What [`batch_norm_train`] gives.
@@ -66,22 +89,39 @@ pub fn batch_norm_train<const D: usize>(
     gamma: Tensor<1>,
     beta: Tensor<1>,
     shortcut: Option<Tensor<D>>,
-    relu: bool,
+    rectify: bool,
     epsilon: f64,
 ) -> BatchNorm<D> {
-    let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
-    let (output, mean, variance) = match shortcut {
-        None => <Dispatch as KernelOps>::kernel_norm(x, gamma, beta, epsilon, relu),
-        Some(shortcut) => {
-            let shortcut = shortcut.into_dispatch();
-            <Dispatch as KernelOps>::kernel_norm_add(x, gamma, beta, shortcut, epsilon, relu)
-        }
-    };
-    BatchNorm {
-        output: Tensor::from_dispatch(output),
-        mean: Tensor::from_dispatch(mean),
-        variance: Tensor::from_dispatch(variance),
+    #[cfg(feature = "flex")]
+    if is_on_flex(&x) {
+        let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
+        let (output, mean, variance) = match shortcut {
+            None => <Dispatch as KernelOps>::kernel_norm(x, gamma, beta, epsilon, rectify),
+            Some(shortcut) => {
+                let shortcut = shortcut.into_dispatch();
+                <Dispatch as KernelOps>::kernel_norm_add(x, gamma, beta, shortcut, epsilon, rectify)
+            }
+        };
+        return BatchNorm {
+            output: Tensor::from_dispatch(output),
+            mean: Tensor::from_dispatch(mean),
+            variance: Tensor::from_dispatch(variance),
+        };
     }
+    let batch = burn::tensor::module::batch_norm_train(x, gamma, beta, epsilon);
+    BatchNorm {
+        output: finished(batch.output, shortcut, rectify),
+        mean: batch.mean.detach(),
+        variance: batch.variance.detach(),
+    }
+}
+
+fn finished<const D: usize>(x: Tensor<D>, shortcut: Option<Tensor<D>>, rectify: bool) -> Tensor<D> {
+    let sum = match shortcut {
+        Some(shortcut) => x + shortcut,
+        None => x,
+    };
+    if rectify { relu(sum) } else { sum }
 }
 
 /// Max pooling with a square window; what is outside of a picture is in no window.
@@ -90,8 +130,15 @@ pub fn batch_norm_train<const D: usize>(
 ///
 /// `[N, C, H, W]` to `[N, C, (H + 2 padding − kernel) / stride + 1, …]`.
 pub fn max_pool2d(x: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
-    let y = <Dispatch as KernelOps>::kernel_max_pool(x.into_dispatch(), kernel, stride, padding);
-    Tensor::from_dispatch(y)
+    #[cfg(feature = "flex")]
+    if is_on_flex(&x) {
+        let y = <Dispatch as KernelOps>::kernel_max_pool(x.into_dispatch(), kernel, stride, padding);
+        return Tensor::from_dispatch(y);
+    }
+    let pool = MaxPool2dConfig::new([kernel; 2])
+        .with_strides([stride; 2])
+        .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding));
+    pool.init().forward(x)
 }
 
 /// scale · x + offset by channel of `[N, C, …]`, then `shortcut` added and a ReLU, if asked
@@ -101,13 +148,25 @@ pub fn affine<const D: usize>(
     scale: Tensor<1>,
     offset: Tensor<1>,
     shortcut: Option<Tensor<D>>,
-    relu: bool,
+    rectify: bool,
 ) -> Tensor<D> {
-    let (x, scale, offset) = (x.into_dispatch(), scale.into_dispatch(), offset.into_dispatch());
-    Tensor::from_dispatch(match shortcut {
-        None => <Dispatch as KernelOps>::kernel_affine(x, scale, offset, relu),
-        Some(shortcut) => {
-            <Dispatch as KernelOps>::kernel_affine_add(x, scale, offset, shortcut.into_dispatch(), relu)
-        }
-    })
+    #[cfg(feature = "flex")]
+    if is_on_flex(&x) {
+        let (x, scale, offset) = (x.into_dispatch(), scale.into_dispatch(), offset.into_dispatch());
+        return Tensor::from_dispatch(match shortcut {
+            None => <Dispatch as KernelOps>::kernel_affine(x, scale, offset, rectify),
+            Some(shortcut) => {
+                let shortcut = shortcut.into_dispatch();
+                <Dispatch as KernelOps>::kernel_affine_add(x, scale, offset, shortcut, rectify)
+            }
+        });
+    }
+    let mut dims = [1; D];
+    dims[1] = scale.dims()[0];
+    finished(x * scale.reshape(dims) + offset.reshape(dims), shortcut, rectify)
 }
+
+/// The crate's page, whose example is a test.
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

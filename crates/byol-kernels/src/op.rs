@@ -24,7 +24,7 @@ fn by_channel<B: Backend>(channels: FloatTensor<B>, like: &FloatTensor<B>) -> Fl
 
 /// Operations of this crate. Bodies that are here are Burn's own operations, for back ends
 /// without kernels.
-#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+#[backend_extension(Flex, Autodiff)]
 pub trait KernelOps: Backend {
     /// Convolution of `[N, C, H, W]` with `[O, C, h, w]`, no bias.
     fn kernel_conv2d(

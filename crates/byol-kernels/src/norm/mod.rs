@@ -13,7 +13,7 @@ pub(crate) use forward::affine;
 /// Vectors whose sums a pass keeps in registers.
 const BLOCK: usize = 4;
 /// Rows of a part; parts are added in their order.
-const PART: usize = 2048;
+const PART: usize = 512;
 
 /// Values `[rows, channels]` seen as rows of a few vectors: narrow channels several times
 /// side by side.

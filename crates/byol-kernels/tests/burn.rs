@@ -1,0 +1,145 @@
+//! Against Burn's own operations on the same tensors: results and all gradients.
+
+#![cfg(feature = "flex")]
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use burn::tensor::activation::relu;
+use burn::tensor::module::{batch_norm_train, conv2d};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Distribution, Tensor};
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device()).require_grad()
+}
+
+fn sum<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    x.reshape([1, -1]).sum_dim(1).reshape([1])
+}
+
+fn assert_same<const D: usize>(what: &str, ours: Tensor<D>, burns: Tensor<D>) {
+    assert_eq!(ours.dims(), burns.dims(), "{what}");
+    let scale = burns.clone().abs().max().into_scalar::<f32>().max(1e-3);
+    let gap = (ours - burns).abs().max().into_scalar::<f32>();
+    assert!(gap <= 1e-4 * scale, "{what}: {gap} of {scale}");
+}
+
+#[test]
+fn convolutions_are_burns() {
+    for (n, c, o, h, w, k, stride, padding) in [
+        (2, 3, 16, 9, 11, 3, 1, 1),
+        (3, 16, 5, 8, 8, 3, 2, 1),
+        (2, 20, 33, 7, 7, 1, 1, 0),
+        (2, 20, 33, 7, 6, 1, 2, 0),
+        (1, 3, 8, 32, 32, 7, 2, 3),
+    ] {
+        let (x, weight, upstream) =
+            (random([n, c, h, w]), random([o, c, k, k]), |y: &Tensor<4>| random(y.dims()));
+        let ours = byol_kernels::conv2d(x.clone(), weight.clone(), stride, padding);
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+        let burns = conv2d(x.clone(), weight.clone(), None, options);
+        assert_same("results", ours.clone(), burns.clone());
+        let g = upstream(&burns).detach();
+        let (a, b) = (sum(ours * g.clone()).backward(), sum(burns * g).backward());
+        assert_same("input gradient", x.grad(&a).unwrap(), x.grad(&b).unwrap());
+        assert_same("weight gradient", weight.grad(&a).unwrap(), weight.grad(&b).unwrap());
+    }
+}
+
+#[test]
+fn normalisations_are_burns() {
+    for (shortcut, rectify) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (x, s) = (random([4, 6, 5, 3]), random([4, 6, 5, 3]));
+        let (gamma, beta) = (random([6]), random([6]));
+        let with = shortcut.then(|| s.clone());
+        let ours =
+            byol_kernels::batch_norm_train(x.clone(), gamma.clone(), beta.clone(), with, rectify, 1e-5);
+        let batch = batch_norm_train(x.clone(), gamma.clone(), beta.clone(), 1e-5);
+        let burns = if shortcut { batch.output + s.clone() } else { batch.output };
+        let burns = if rectify { relu(burns) } else { burns };
+        assert_same("results", ours.output.clone(), burns.clone());
+        assert_same("mean", ours.mean, batch.mean);
+        assert_same("variance", ours.variance, batch.variance);
+        let g = random(burns.dims()).detach();
+        let (a, b) = (sum(ours.output * g.clone()).backward(), sum(burns * g).backward());
+        assert_same("input gradient", x.grad(&a).unwrap(), x.grad(&b).unwrap());
+        assert_same("gamma's", gamma.grad(&a).unwrap(), gamma.grad(&b).unwrap());
+        assert_same("beta's", beta.grad(&a).unwrap(), beta.grad(&b).unwrap());
+        if shortcut {
+            assert_same("shortcut's", s.grad(&a).unwrap(), s.grad(&b).unwrap());
+        }
+    }
+}
+
+/// A value that two operations read, one of them a convolution: its gradient is the sum.
+#[test]
+fn gradients_of_shortcuts_are_added() {
+    for stride in [1, 2] {
+        let (x, weight) = (random([2, 4, 6, 6]), random([4, 4, 3, 3]));
+        let (gamma, beta) = (random([4]), random([4]));
+        let other = random([4, 4, 1, 1]);
+        let block = |conv: &dyn Fn(Tensor<4>, Tensor<4>, usize, usize) -> Tensor<4>| {
+            let x = relu(x.clone() * 2.0);
+            let shortcut = if stride == 1 { x.clone() } else { conv(x.clone(), other.clone(), 2, 0) };
+            let y = conv(x, weight.clone(), stride, 1);
+            let y =
+                byol_kernels::batch_norm_train(y, gamma.clone(), beta.clone(), Some(shortcut), true, 1e-5);
+            sum(y.output.square())
+        };
+        let ours = block(&byol_kernels::conv2d).backward();
+        let burns = block(&|x, w, stride, padding| {
+            conv2d(x, w, None, ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1))
+        })
+        .backward();
+        assert_same("input gradient", x.grad(&ours).unwrap(), x.grad(&burns).unwrap());
+        assert_same("weight gradient", weight.grad(&ours).unwrap(), weight.grad(&burns).unwrap());
+    }
+}
+
+#[test]
+fn poolings_are_burns() {
+    let x = random([2, 5, 9, 8]);
+    let ours = byol_kernels::max_pool2d(x.clone(), 3, 2, 1);
+    let pool = burn::nn::pool::MaxPool2dConfig::new([3, 3])
+        .with_strides([2, 2])
+        .with_padding(burn::nn::PaddingConfig2d::Explicit(1, 1, 1, 1));
+    let burns = pool.init().forward(x.clone());
+    assert_same("results", ours.clone(), burns.clone());
+    let g = random(burns.dims()).detach();
+    let (a, b) = (sum(ours * g.clone()).backward(), sum(burns * g).backward());
+    assert_same("gradient", x.grad(&a).unwrap(), x.grad(&b).unwrap());
+}
+
+#[test]
+fn evaluation_is_differentiable_too() {
+    let (x, s, scale, offset) = (random([3, 4, 2, 2]), random([3, 4, 2, 2]), random([4]), random([4]));
+    let ours = byol_kernels::affine(x.clone(), scale.clone(), offset.clone(), Some(s.clone()), true);
+    let spread = |v: Tensor<1>| v.reshape([1, 4, 1, 1]);
+    let burns = relu(x.clone() * spread(scale.clone()) + spread(offset) + s);
+    assert_same("results", ours.clone(), burns.clone());
+    let plain = byol_kernels::affine(
+        x.clone().inner(),
+        scale.clone().inner(),
+        Tensor::zeros([4], &Device::flex()),
+        None,
+        false,
+    );
+    assert_same("plain", plain, (x.clone() * spread(scale.clone())).inner());
+    let (a, b) = (sum(ours.square()).backward(), sum(burns.square()).backward());
+    assert_same("gradient", x.grad(&a).unwrap(), x.grad(&b).unwrap());
+    assert_same("factors", scale.grad(&a).unwrap(), scale.grad(&b).unwrap());
+}
+
+/// Another precision is Burn's business.
+#[test]
+fn half_precision_goes_to_burn() {
+    use burn::tensor::DType;
+    let device = Device::flex();
+    let x = Tensor::<4>::random([1, 2, 4, 4], Distribution::Default, &device).cast(DType::F16);
+    let weight = Tensor::<4>::random([3, 2, 3, 3], Distribution::Default, &device).cast(DType::F16);
+    let y = byol_kernels::conv2d(x, weight, 1, 1);
+    assert_eq!((y.dims(), y.dtype()), ([1, 3, 4, 4], DType::F16));
+}
