@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::harness::World;
 
 /// A run of a few steps of a narrow network.
-const TINY: &str = "--batch 16 --set length.steps=6 --set warmup.steps=2 --set encoder.width=4 --set policy.size=14 \
+const TINY: &str = "--batch 16 --set base_lr=0.1 --set length.steps=6 --set warmup.steps=2 --set encoder.width=4 --set policy.size=14 \
                     --set projector.hidden=16 --set predictor.hidden=16";
 
 fn losses(metrics: &str) -> Vec<(u64, f64)> {

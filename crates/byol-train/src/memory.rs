@@ -51,7 +51,7 @@ impl StepShape {
         let kept = kept.into_iter().fold(0u64, u64::saturating_add);
         let bytes = (self.batch as u64).saturating_mul(4);
         let views = kept.saturating_mul(bytes).saturating_mul(2);
-        let copied = view.saturating_mul(bytes) / 4 * 5;
+        let copied = (view.saturating_mul(bytes) / 4).saturating_mul(5);
         let working = cost.largest.saturating_mul(bytes).saturating_mul(LARGEST).saturating_add(copied);
         let staying = staying.saturating_add(staying / 100 * SLACK);
         Ok([PROCESS, staying, views, working].into_iter().fold(0u64, u64::saturating_add))
