@@ -64,6 +64,19 @@ fn is_ours(tensors: &[&Tensor]) -> bool {
         && tensors.first().is_some_and(|x| matches!(x.layout().num_dims(), 2 | 4))
 }
 
+/// Whether parameters are one a channel of `x`, and a shortcut is shaped as it.
+fn fits(x: &Tensor, channels: &[&Tensor], shortcut: Option<&Tensor>) -> bool {
+    let dims = x.layout().shape().to_vec();
+    let n = dims.get(1).copied().unwrap_or(0);
+    let ours = is_ours(&[x]) && is_f32(channels) && shortcut.is_none_or(|s| is_ours(&[s]));
+    ours && channels.iter().all(|c| c.layout().shape().to_vec() == [n])
+        && shortcut.is_none_or(|s| s.layout().shape().to_vec() == dims)
+}
+
+fn is_f32(tensors: &[&Tensor]) -> bool {
+    tensors.iter().all(|t| t.dtype() == DType::F32)
+}
+
 fn shape(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Option<Shape> {
     let (x, weight) = (x.layout().shape().to_vec(), weight.layout().shape().to_vec());
     let (&[n, in_c, h, w], &[out_c, of, kh, kw]) = (x.as_slice(), weight.as_slice()) else { return None };
@@ -145,7 +158,7 @@ impl KernelOps for Flex {
         epsilon: f64,
         relu: bool,
     ) -> (Tensor, Tensor, Tensor) {
-        if !is_ours(&[&x, &gamma, &beta]) {
+        if !fits(&x, &[&gamma, &beta], None) {
             let batch = Self::batch_norm_train(x, gamma, beta, epsilon);
             let output = if relu { Self::relu(batch.output) } else { batch.output };
             return (output, batch.mean, batch.variance);
@@ -161,7 +174,7 @@ impl KernelOps for Flex {
         epsilon: f64,
         relu: bool,
     ) -> (Tensor, Tensor, Tensor) {
-        if !is_ours(&[&x, &gamma, &beta, &shortcut]) {
+        if !fits(&x, &[&gamma, &beta], Some(&shortcut)) {
             let batch = Self::batch_norm_train(x, gamma, beta, epsilon);
             let sum = Self::float_add(batch.output, shortcut);
             return (if relu { Self::relu(sum) } else { sum }, batch.mean, batch.variance);
@@ -178,8 +191,9 @@ impl KernelOps for Flex {
         grad: Tensor,
         epsilon: f64,
         relu: bool,
+        shortcut: bool,
     ) -> (Tensor, Tensor, Tensor, Tensor) {
-        if !is_ours(&[&x, &gamma, &grad]) {
+        if !fits(&x, &[&gamma, &mean, &variance], Some(&grad)) {
             let grad = if relu { Self::relu_backward(y, grad) } else { grad };
             let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad.clone());
             return (all.x_grad, all.gamma_grad, all.beta_grad, grad);
@@ -197,7 +211,7 @@ impl KernelOps for Flex {
             epsilon,
         };
         // Without a ReLU the gradient itself is the shortcut's.
-        let all = norm::backward(Path::current(), of, relu);
+        let all = norm::backward(Path::current(), of, relu && shortcut);
         let shortcut = match all.shortcut {
             Some(g) => channels_first(g, &dims),
             None if dims.len() == 4 => dy.permute(&[0, 3, 1, 2]),
@@ -247,11 +261,11 @@ impl KernelOps for Flex {
     }
 
     fn kernel_affine(x: Tensor, scale: Tensor, offset: Tensor, relu: bool) -> Tensor {
-        affine(&x, &scale, &offset, None, relu)
+        affine(x, scale, offset, None, relu)
     }
 
     fn kernel_affine_add(x: Tensor, scale: Tensor, offset: Tensor, shortcut: Tensor, relu: bool) -> Tensor {
-        affine(&x, &scale, &offset, Some(&shortcut), relu)
+        affine(x, scale, offset, Some(shortcut), relu)
     }
 }
 
@@ -274,7 +288,11 @@ fn norm_forward(
     (channels_first(y, &dims), vector(batch.mean), vector(batch.variance))
 }
 
-fn affine(x: &Tensor, scale: &Tensor, offset: &Tensor, shortcut: Option<&Tensor>, relu: bool) -> Tensor {
+fn affine(x: Tensor, scale: Tensor, offset: Tensor, shortcut: Option<Tensor>, relu: bool) -> Tensor {
+    if !fits(&x, &[&scale, &offset], shortcut.as_ref()) {
+        return crate::op::plain_affine::<Flex>(x, scale, offset, shortcut, relu);
+    }
+    let (x, shortcut) = (&x, shortcut.as_ref());
     let dims = last_dims(x);
     let (x, scale, offset) = (channels_last(x), scale.to_contiguous(), offset.to_contiguous());
     let shortcut = shortcut.map(channels_last);

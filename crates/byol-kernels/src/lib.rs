@@ -9,6 +9,7 @@
 //!   AVX-512, AVX2 or portable code ([`Path`]).
 //! * [`batch_norm_train`]: normalisation by the batch, with a shortcut added and a ReLU
 //!   if asked for, in two passes each way. [`affine`] is the same with given factors.
+//! * [`max_pool2d`].
 //!
 //! Tensors are `[N, C, H, W]` as everywhere in Burn. Every result has the same bits on
 //! any number of threads.
@@ -56,6 +57,9 @@ fn is_on_flex<const D: usize>(x: &Tensor<D>) -> bool {
 }
 
 /// Convolution without bias, the same stride and padding both ways.
+///
+/// A tracked result wants a backward pass: a graph that is dropped without one keeps its
+/// values until the parameters it was made with are gone.
 ///
 /// # Shapes
 ///

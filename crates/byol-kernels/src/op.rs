@@ -22,6 +22,23 @@ fn by_channel<B: Backend>(channels: FloatTensor<B>, like: &FloatTensor<B>) -> Fl
     B::float_reshape(channels, Shape::from(dims))
 }
 
+/// scale · x + offset by channel by the back end's own operations.
+pub(crate) fn plain_affine<B: Backend>(
+    x: FloatTensor<B>,
+    scale: FloatTensor<B>,
+    offset: FloatTensor<B>,
+    shortcut: Option<FloatTensor<B>>,
+    relu: bool,
+) -> FloatTensor<B> {
+    let (scale, offset) = (by_channel::<B>(scale, &x), by_channel::<B>(offset, &x));
+    let y = B::float_add(B::float_mul(x, scale), offset);
+    let y = match shortcut {
+        Some(shortcut) => B::float_add(y, shortcut),
+        None => y,
+    };
+    if relu { B::relu(y) } else { y }
+}
+
 /// Operations of this crate. Bodies that are here are Burn's own operations, for back ends
 /// without kernels.
 #[backend_extension(Flex, Autodiff)]
@@ -98,7 +115,8 @@ pub trait KernelOps: Backend {
         (if relu { Self::relu(sum) } else { sum }, batch.mean, batch.variance)
     }
 
-    /// Gradients of [`kernel_norm_add`](Self::kernel_norm_add): for x, γ, β, shortcut. `y` is the result.
+    /// Gradients of [`kernel_norm_add`](Self::kernel_norm_add): for x, γ, β, shortcut; the last is
+    /// any tensor unless `shortcut`. `y` is the result.
     fn kernel_norm_grad(
         x: FloatTensor<Self>,
         y: FloatTensor<Self>,
@@ -108,6 +126,7 @@ pub trait KernelOps: Backend {
         grad: FloatTensor<Self>,
         epsilon: f64,
         relu: bool,
+        _shortcut: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let grad = if relu { Self::relu_backward(y, grad) } else { grad };
         let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad.clone());
@@ -148,9 +167,7 @@ pub trait KernelOps: Backend {
         offset: FloatTensor<Self>,
         relu: bool,
     ) -> FloatTensor<Self> {
-        let (scale, offset) = (by_channel::<Self>(scale, &x), by_channel::<Self>(offset, &x));
-        let y = Self::float_add(Self::float_mul(x, scale), offset);
-        if relu { Self::relu(y) } else { y }
+        plain_affine::<Self>(x, scale, offset, None, relu)
     }
 
     /// The same with a shortcut that is added before the ReLU.
@@ -161,9 +178,7 @@ pub trait KernelOps: Backend {
         shortcut: FloatTensor<Self>,
         relu: bool,
     ) -> FloatTensor<Self> {
-        let (scale, offset) = (by_channel::<Self>(scale, &x), by_channel::<Self>(offset, &x));
-        let y = Self::float_add(Self::float_add(Self::float_mul(x, scale), offset), shortcut);
-        if relu { Self::relu(y) } else { y }
+        plain_affine::<Self>(x, scale, offset, Some(shortcut), relu)
     }
 }
 
@@ -210,7 +225,7 @@ impl<B: KernelOps> Backward<B, 3> for Norm {
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
         let (x, y, gamma, mean, variance, epsilon, relu) = ops.state;
-        let all = B::kernel_norm_grad(x, y, gamma, mean, variance, grad, epsilon, relu);
+        let all = B::kernel_norm_grad(x, y, gamma, mean, variance, grad, epsilon, relu, false);
         for (node, grad) in ops.parents.into_iter().zip([all.0, all.1, all.2]) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, grad);
@@ -228,7 +243,8 @@ impl<B: KernelOps> Backward<B, 4> for NormAdd {
     fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
         let (x, y, gamma, mean, variance, epsilon, relu) = ops.state;
-        let all = B::kernel_norm_grad(x, y, gamma, mean, variance, grad, epsilon, relu);
+        let all =
+            B::kernel_norm_grad(x, y, gamma, mean, variance, grad, epsilon, relu, ops.parents[3].is_some());
         for (node, grad) in ops.parents.into_iter().zip([all.0, all.1, all.2, all.3]) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, grad);

@@ -143,3 +143,54 @@ fn half_precision_goes_to_burn() {
     let y = byol_kernels::conv2d(x, weight, 1, 1);
     assert_eq!((y.dims(), y.dtype()), ([1, 3, 4, 4], DType::F16));
 }
+
+#[test]
+fn what_does_not_fit_goes_to_burn() {
+    let device = Device::flex();
+    // Three dimensions.
+    let x = Tensor::<3>::random([2, 3, 4], Distribution::Default, &device);
+    let (scale, offset) =
+        (Tensor::<1>::from_floats([1.0, 2.0, 3.0], &device), Tensor::<1>::zeros([3], &device));
+    let y = byol_kernels::affine(x.clone(), scale.clone(), offset, None, false);
+    assert_same("three dimensions", y, x * scale.reshape([1, 3, 1]));
+    // A shortcut that is spread out.
+    let (x, gamma, beta) = (random([2, 3, 2, 2]), random([3]), random([3]));
+    let shortcut = random([1, 3, 1, 1]);
+    let y = byol_kernels::batch_norm_train(
+        x.clone(),
+        gamma.clone(),
+        beta.clone(),
+        Some(shortcut.clone()),
+        false,
+        1e-5,
+    );
+    assert_same("spread", y.output, batch_norm_train(x, gamma, beta, 1e-5).output + shortcut);
+}
+
+#[test]
+#[should_panic(expected = "")]
+fn parameters_of_other_channels_are_burns_error() {
+    let x = Tensor::<4>::ones([1, 3, 1, 1], &Device::flex());
+    let five = Tensor::<1>::ones([5], &Device::flex());
+    let _ = byol_kernels::batch_norm_train(x, five.clone(), five, None, true, 1e-5);
+}
+
+/// What is no number must be seen by whoever guards the loss.
+#[test]
+fn no_number_is_hidden() {
+    let device = Device::flex();
+    let x = Tensor::<4>::from_data([[[[f32::NAN]], [[-1.0]]], [[[2.0]], [[3.0]]]], &device);
+    let one = Tensor::<1>::ones([2], &device);
+    let zero = Tensor::<1>::zeros([2], &device);
+    let y: Vec<f32> = byol_kernels::affine(x.clone(), one.clone(), zero.clone(), None, true)
+        .into_data()
+        .try_into_vec()
+        .unwrap();
+    assert!(y.iter().filter(|y| y.is_nan()).count() == 1, "{y:?}");
+    let y: Vec<f32> = byol_kernels::batch_norm_train(x, one, zero, None, true, 1e-5)
+        .output
+        .into_data()
+        .try_into_vec()
+        .unwrap();
+    assert!(y.iter().filter(|y| y.is_nan()).count() == 2, "{y:?}");
+}

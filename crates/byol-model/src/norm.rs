@@ -23,7 +23,7 @@ impl BatchNormConfig {
         Self { channels, gamma: 1.0 }
     }
 
-    /// γ = 0, β = 0, running mean 0, running variance 1.
+    /// γ as asked (1 unless zero-γ), β = 0, running mean 0, running variance 1.
     pub fn init(&self, device: &Device) -> BatchNorm {
         BatchNorm {
             weight: Initializer::Constant { value: self.gamma }.init([self.channels], device),

@@ -100,6 +100,16 @@ fn the_shapes_of_resnets_are_right() {
     }
 }
 
+/// Where the number of parts of a weight gradient depends on its size.
+#[test]
+fn parts_of_weight_gradients_are_every_paths() {
+    let s = Shape { n: 16, h: 6, w: 6, in_c: 512, out_c: 48, kernel: [3, 3], stride: 1, padding: 1 };
+    let (x, dy) = (numbers(16 * 36 * 512, 1), numbers(16 * 36 * 48, 2));
+    let fast = [Path::Avx2, Path::Avx512].into_iter().filter(|path| path.is_available());
+    let bits: Vec<Vec<f32>> = fast.map(|path| weight_grad(path, &s, &x, &dy)).collect();
+    assert!(bits.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
 #[test]
 fn large_images_are_cut_into_rows() {
     check(&Shape { n: 2, h: 70, w: 90, in_c: 24, out_c: 20, kernel: [3, 3], stride: 1, padding: 1 });

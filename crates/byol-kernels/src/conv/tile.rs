@@ -40,7 +40,7 @@ pub(crate) unsafe fn correlate<I: Isa, const P: usize, const C: usize>(
         if writes.add {
             for p in 0..P {
                 for c in 0..C {
-                    let from = writes.to.add(p * writes.step + c * I::LANES);
+                    let from = writes.to.wrapping_add(p * writes.step + c * I::LANES);
                     let left = writes.cols.saturating_sub(c * I::LANES);
                     if left > 0 {
                         sums[p][c] = load::<I>(from, left.min(I::LANES));
@@ -68,7 +68,7 @@ pub(crate) unsafe fn correlate<I: Isa, const P: usize, const C: usize>(
         }
         for p in 0..P {
             for c in 0..C {
-                let to = writes.to.add(p * writes.step + c * I::LANES);
+                let to = writes.to.wrapping_add(p * writes.step + c * I::LANES);
                 let left = writes.cols.saturating_sub(c * I::LANES);
                 if left > 0 {
                     store::<I>(to, sums[p][c], left.min(I::LANES));
@@ -138,8 +138,8 @@ pub(crate) unsafe fn accumulate<I: Isa, const P: usize, const C: usize, const SO
                             sums[p][c] = I::mul_add(a, b[c], sums[p][c]);
                         }
                     }
-                    x = x.add(pixels.x[2]);
-                    dy = dy.add(pixels.dy[2]);
+                    x = x.wrapping_add(pixels.x[2]);
+                    dy = dy.wrapping_add(pixels.dy[2]);
                 }
             }
         }

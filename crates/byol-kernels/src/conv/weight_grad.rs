@@ -10,6 +10,8 @@ use crate::isa::{Isa, Kernel, Path, run};
 
 /// Floats of partial weight gradients at most.
 const PARTIALS: usize = 4 << 20;
+/// Result channels of the widest panel of weight gradients.
+const WIDEST: usize = 32;
 /// Tasks that a weight gradient is cut into at least, where it can be.
 const TASKS: usize = 32;
 
@@ -22,7 +24,9 @@ pub(crate) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32])
     let panel = window.rows * window.row_len() * width;
     let n_panels = shape.out_c.div_ceil(width);
     let slabs = window.slabs(shape.n);
-    let groups = (PARTIALS / (n_panels * panel).max(1)).clamp(1, TASKS.min(slabs.len().max(1)));
+    // By what the widest panel takes, so that every path adds the same parts.
+    let padded = window.rows * window.row_len() * shape.out_c.next_multiple_of(WIDEST);
+    let groups = (PARTIALS / padded.max(1)).clamp(1, TASKS.min(slabs.len().max(1)));
     let panels_each = n_panels.div_ceil(TASKS.div_ceil(groups)).max(1);
     let splits = n_panels.div_ceil(panels_each);
     let rows = tiles(window.row_len(), most_pixels(path.lanes(), vectors));

@@ -85,7 +85,7 @@ impl Isa for Avx2 {
     }
     #[inline(always)]
     unsafe fn where_positive(a: Self::V, x: Self::V) -> Self::V {
-        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a, _mm256_setzero_ps()), x) }
+        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(a, _mm256_setzero_ps()), x) }
     }
     #[inline(always)]
     unsafe fn correlate<const P: usize, const C: usize>(reads: Reads, weights: *const f32, writes: Writes) {

@@ -82,7 +82,7 @@ impl Isa for Avx512 {
     }
     #[inline(always)]
     unsafe fn where_positive(a: Self::V, x: Self::V) -> Self::V {
-        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, _mm512_setzero_ps()), x) }
+        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(a, _mm512_setzero_ps()), x) }
     }
     #[inline(always)]
     unsafe fn correlate<const P: usize, const C: usize>(reads: Reads, weights: *const f32, writes: Writes) {

@@ -31,8 +31,9 @@ pub(crate) trait Isa {
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     /// a · b + c, rounded once (portable: twice).
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The larger; `b` where one is no number.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
-    /// `x` where `a` is above 0, else 0.
+    /// 0 where `a` is 0 or below, else `x` (where `a` is no number, too).
     unsafe fn where_positive(a: Self::V, x: Self::V) -> Self::V;
 
     /// [`tile::correlate`] as a function of its own: among other tiles the compiler would
@@ -80,7 +81,7 @@ pub enum Path {
     Portable,
     /// 256-bit vectors: AVX2 and FMA.
     Avx2,
-    /// 512-bit vectors: AVX-512 F.
+    /// 512-bit vectors: AVX-512 F and VL.
     Avx512,
 }
 
@@ -97,7 +98,11 @@ impl Path {
                 std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => std::arch::is_x86_feature_detected!("avx512f"),
+            Self::Avx512 => {
+                std::arch::is_x86_feature_detected!("avx512f")
+                    && std::arch::is_x86_feature_detected!("avx512vl")
+                    && Self::Avx2.is_available()
+            }
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }

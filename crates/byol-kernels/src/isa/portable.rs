@@ -81,7 +81,7 @@ impl Isa for Portable {
     }
     #[inline(always)]
     unsafe fn where_positive(a: Self::V, x: Self::V) -> Self::V {
-        each(|i| if a[i] > 0.0 { x[i] } else { 0.0 })
+        each(|i| if a[i] <= 0.0 { 0.0 } else { x[i] })
     }
     #[inline(always)]
     unsafe fn correlate<const P: usize, const C: usize>(reads: Reads, weights: *const f32, writes: Writes) {

@@ -30,6 +30,9 @@ pub(crate) struct Backward<'a> {
 /// Gradients of x, γ, β and, if asked for, of the shortcut.
 pub(crate) fn backward(path: Path, of: Backward<'_>, shortcut: bool) -> Gradients {
     let channels = of.gamma.len();
+    let alike = |values: &[f32]| values.len() == of.x.len();
+    assert!(alike(of.dy) && of.y.is_none_or(alike), "gradients and values differ in length");
+    assert!(of.mean.len() == channels && of.variance.len() == channels, "statistics of other channels");
     let grid = Grid::new(of.x.len(), channels);
     let mean = grid.spread(of.mean);
     let mut parts = vec![0f32; grid.parts() * 2 * grid.width];

@@ -12,6 +12,7 @@ pub(crate) fn affine(
     shortcut: Option<&[f32]>,
     relu: bool,
 ) -> Vec<f32> {
+    assert!(shortcut.is_none_or(|s| s.len() == x.len()) && offset.len() == scale.len(), "lengths differ");
     let grid = Grid::new(x.len(), scale.len());
     let (scale, offset) = (grid.spread(scale), grid.spread(offset));
     let part = PART / 8 * grid.width;
@@ -60,7 +61,8 @@ impl Kernel for Affine<'_> {
                         y = I::add(y, load::<I>(shortcut.as_ptr().add(start + at), n));
                     }
                     if self.relu {
-                        y = I::max(y, I::splat(0.0));
+                        // In this order what is no number stays none.
+                        y = I::max(I::splat(0.0), y);
                     }
                     let to = self.to.add(start + at);
                     store::<I>(to, y, n);

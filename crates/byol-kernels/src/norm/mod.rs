@@ -27,7 +27,8 @@ struct Grid {
 
 impl Grid {
     fn new(len: usize, channels: usize) -> Self {
-        let rows = len / channels.max(1);
+        assert!(channels > 0 && len.is_multiple_of(channels), "no whole number of rows");
+        let rows = len / channels;
         let fold = (64 / channels.max(1)).max(1);
         let fold = (1..=fold).rev().find(|n| rows.is_multiple_of(*n)).unwrap_or(1);
         Self { rows: rows / fold, width: channels * fold, channels }
