@@ -33,7 +33,7 @@ impl StepShape {
     /// measures): parameters of online and target network, gradients and momentum; what the two
     /// online passes keep for the backward pass (each normalisation its input, each ReLU
     /// and the max pooling its output); views, and one channels last. With the kernels of byol-kernels; Burn's own
-    /// operations need about a half more.
+    /// operations need about a third more.
     ///
     /// # Errors
     ///

@@ -130,9 +130,8 @@ fn shape(args: &ModelsArgs, encoder: ResNetConfig) -> StepShape {
     StepShape { encoder, projector: head, predictor: head, size: args.size, batch: args.batch, prefetch: 0 }
 }
 
-/// Parameters of the target's passes and of the online network's with their gradients, in
-/// forward passes: two views, each once through the target and three times through the
-/// online network (a backward pass is twice a forward one).
+/// A step in forward passes of a picture: two views, each once through the target and
+/// three times through the online network (a backward pass is twice a forward one).
 const PASSES: u64 = 8;
 
 fn json_of(row: &Row) -> Result<Value> {
