@@ -28,7 +28,12 @@ fn wrong_words_are_usage() {
     world.fail("pretrain --seed 18446744073709551615", 2, &["--seed", "9223372036854775807"]);
     world.fail("pretrain --loader-threads 1000000", 2, &["--loader-threads", "1024"]);
     world.fail("presets papr-1000", 2, &["paper-1000"]);
-    world.fail("download mnist --from .", 2, &["mnist", "fashion-mnist"]);
+    world.fail("download minst --from .", 2, &["minst", "did you mean mnist", "fashion-mnist"]);
+    world.fail("download hf:nobody --to x", 2, &["hf:OWNER/NAME"]);
+    world.fail("ingest . --to x --val 1.5", 2, &["--val", "1.5"]);
+    world.fail("ingest . --to x --background red", 2, &["--background", "RRGGBB"]);
+    world.fail("ingest . --to x --range-16 9..3", 2, &["--range-16", "LOW..HIGH"]);
+    world.fail("ingest . --to x --format photos", 2, &["--format", "folder"]);
     fs::write(world.path("bad.toml"), "[optimizer]\nmomentun = 0.9\n").unwrap();
     world.fail("pretrain --config bad.toml", 2, &["bad.toml", "`optimizer.momentum`"]);
 }

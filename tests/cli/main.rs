@@ -4,7 +4,10 @@
 
 mod architecture;
 mod bad_input;
+mod data;
+mod download;
 mod harness;
 mod hub;
 mod journey;
+mod server;
 mod weights;

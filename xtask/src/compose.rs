@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use byol_data::{ImageDataset, Shard, split_names};
+use byol_data::{ImageDataset, OpenOptions, Shard, split_names};
 use byol_train::{RunDir, RunPlan, RunSpec, SpecBuilder};
 
 use crate::cli::RecipeArgs;
@@ -73,17 +73,46 @@ impl Source {
 
     /// One split.
     pub fn open(&self, split: &str) -> Result<ImageDataset> {
+        self.open_with(split, &OpenOptions::default())
+    }
+
+    /// One split, with options.
+    pub fn open_with(&self, split: &str, options: &OpenOptions) -> Result<ImageDataset> {
         match self {
-            Self::Folder(path) => Ok(ImageDataset::open(path, split)?),
+            Self::Folder(path) => Ok(ImageDataset::open_with(path, split, options)?),
             Self::Shipped => {
-                let shards = SHIPPED_SHARDS
+                let shards: Vec<Shard> = SHIPPED_SHARDS
                     .iter()
                     .filter(|(name, ..)| *name == split)
-                    .map(|(_, name, bytes)| Shard { name: (*name).into(), bytes: (*bytes).into() })
+                    .map(|(_, name, bytes)| Shard::built_in(name, bytes))
                     .collect();
-                Ok(ImageDataset::from_shards(split, shards)?)
+                if shards.is_empty() {
+                    bail!("the set that ships has the splits train and test, and no `{split}`");
+                }
+                Ok(ImageDataset::from_shards_with(split, shards, options)?)
             }
         }
+    }
+
+    /// The splits that there are.
+    pub fn split_names(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Folder(path) => {
+                let names = split_names(path)?;
+                if names.is_empty() {
+                    // The error that says what was expected.
+                    self.open("train")?;
+                }
+                Ok(names)
+            }
+            Self::Shipped => Ok(SHIPPED_SHARDS.iter().map(|(name, ..)| (*name).to_owned()).collect()),
+        }
+    }
+
+    /// What `ingest` wrote beside the shards, if it made them.
+    pub fn ingest_report(&self) -> Option<serde_json::Value> {
+        let Self::Folder(path) = self else { return None };
+        serde_json::from_slice(&fs::read(path.join("ingest.json")).ok()?).ok()
     }
 
     /// The split to score on: `test`, or else `validation`, `valid` or `val`.

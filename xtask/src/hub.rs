@@ -1,6 +1,7 @@
 //! Weights from the Hugging Face Hub: `hf:OWNER/NAME`, or a server that speaks as it does
 //! (`HF_ENDPOINT`), with the token in `HF_TOKEN`.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,24 +36,8 @@ pub struct Local {
 /// Fetches the weights of `OWNER/NAME` or `OWNER/NAME@REVISION` unless they are here,
 /// and says where they are.
 pub fn weights(name: &str) -> Result<Local> {
-    let (repository, revision) = name.split_once('@').unwrap_or((name, "main"));
-    let is_word = |word: &str| {
-        !word.is_empty()
-            && !word.starts_with('.')
-            && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    let parts: Vec<&str> = repository.split('/').collect();
-    if parts.len() != 2 || !parts.iter().all(|part| is_word(part)) || !is_word(revision) {
-        return Err(Usage(format!("{SCHEME}{name}: expected hf:OWNER/NAME or hf:OWNER/NAME@REVISION")).into());
-    }
-    let set = |key: &str| env::var(key).ok().filter(|value| !value.is_empty());
-    let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.into());
-    let endpoint = endpoint.trim_end_matches('/');
-    let token = set("HF_TOKEN").map(|token| token.trim().to_owned());
-    if token.as_ref().is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
-        return Err(Usage("HF_TOKEN: not a token (it has spaces or other characters inside)".into()).into());
-    }
-    let client = Client::new(endpoint, token);
+    let (repository, revision) = repository(name)?;
+    let (endpoint, client) = connected()?;
     let home = cache()?.join(repository.replace('/', "--"));
 
     let about = format!("{endpoint}/api/models/{repository}/revision/{revision}");
@@ -93,6 +78,119 @@ pub fn weights(name: &str) -> Result<Local> {
     // For the day when the server cannot be reached.
     let _ = fs::write(home.join(format!("{REVISION}{revision}")), format!("{at}\n{file}"));
     local(repository, at, path)
+}
+
+fn is_word(word: &str) -> bool {
+    !word.is_empty()
+        && !word.starts_with('.')
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// Repository and revision of `OWNER/NAME` or `OWNER/NAME@REVISION`.
+fn repository(name: &str) -> Result<(&str, &str)> {
+    let (repository, revision) = name.split_once('@').unwrap_or((name, "main"));
+    let parts: Vec<&str> = repository.split('/').collect();
+    if parts.len() != 2 || !parts.iter().all(|part| is_word(part)) || !is_word(revision) {
+        return Err(Usage(format!("{SCHEME}{name}: expected hf:OWNER/NAME or hf:OWNER/NAME@REVISION")).into());
+    }
+    Ok((repository, revision))
+}
+
+/// The Hub's address, or that of a server that speaks as it does, and a client with the token.
+fn connected() -> Result<(String, Client)> {
+    let set = |key: &str| env::var(key).ok().filter(|value| !value.is_empty());
+    let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.into());
+    let endpoint = endpoint.trim_end_matches('/').to_owned();
+    let token = set("HF_TOKEN").map(|token| token.trim().to_owned());
+    if token.as_ref().is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+        return Err(Usage("HF_TOKEN: not a token (it has spaces or other characters inside)".into()).into());
+    }
+    let client = Client::new(&endpoint, token);
+    Ok((endpoint, client))
+}
+
+/// Fetches the Parquet files of the data set `OWNER/NAME` (or `OWNER/NAME@REVISION`) to
+/// `folder`, named by their splits. What is there already stays.
+///
+/// The Hub keeps a Parquet version of most sets and lists it under `/parquet`; for a
+/// revision, or where there is none, the repository's own Parquet files are taken.
+pub fn dataset(name: &str, config: Option<&str>, folder: &Path) -> Result<()> {
+    let (repository, revision) = repository(name)?;
+    let (endpoint, client) = connected()?;
+    let converted = match revision {
+        "main" => client.text(&format!("{endpoint}/api/datasets/{repository}/parquet"), MAX_LIST).ok(),
+        _ => None,
+    };
+    let files = match converted {
+        Some(text) => converted_files(name, &text, config)?,
+        None => own_files(&client, &endpoint, repository, revision, config)?,
+    };
+    if files.is_empty() {
+        bail!("{SCHEME}{name}: it has no Parquet files");
+    }
+    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    for (split, urls) in files {
+        let total = urls.len();
+        for (i, url) in urls.iter().enumerate() {
+            let to = folder.join(format!("{split}-{i:05}-of-{total:05}.parquet"));
+            if !to.exists() {
+                // Where the Hub names itself, and another server stands in its place.
+                let url = url.replacen(ENDPOINT, &endpoint, 1);
+                client.download(&url, &to)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Addresses by split.
+type Files = BTreeMap<String, Vec<String>>;
+
+/// `{CONFIG: {SPLIT: [URL, …]}}`.
+fn converted_files(name: &str, text: &str, config: Option<&str>) -> Result<Files> {
+    let configs: BTreeMap<String, Files> = serde_json::from_str(text)
+        .with_context(|| format!("{SCHEME}{name}: the list of its Parquet files"))?;
+    let names = || configs.keys().cloned().collect::<Vec<_>>().join(", ");
+    let chosen = match config {
+        Some(config) => configs.get(config),
+        None if configs.len() == 1 => configs.values().next(),
+        None => configs.get("default"),
+    };
+    let Some(files) = chosen else {
+        let message = format!("{SCHEME}{name}: name one of its configurations with --config: {}", names());
+        return Err(Usage(message).into());
+    };
+    if let Some(split) = files.keys().find(|split| !is_word(split)) {
+        bail!("{SCHEME}{name}: a split called {split:?}");
+    }
+    Ok(files.clone())
+}
+
+/// The repository's own Parquet files, their splits by their names.
+fn own_files(
+    client: &Client,
+    endpoint: &str,
+    repository: &str,
+    revision: &str,
+    config: Option<&str>,
+) -> Result<Files> {
+    let about = format!("{endpoint}/api/datasets/{repository}/revision/{revision}");
+    let about: Value =
+        serde_json::from_str(&client.text(&about, MAX_LIST)?).with_context(|| format!("{about}: no JSON"))?;
+    let at = about["sha"].as_str().filter(|sha| is_word(sha)).unwrap_or(revision);
+    let mut files = Files::new();
+    for path in about["siblings"].as_array().into_iter().flatten().filter_map(|f| f["rfilename"].as_str()) {
+        let parts: Vec<&str> = path.split('/').collect();
+        let (Some(file), true) = (parts.last(), parts.iter().all(|part| is_word(part))) else { continue };
+        let Some(stem) = file.strip_suffix(".parquet") else { continue };
+        if config.is_some_and(|config| !parts.contains(&config)) {
+            continue;
+        }
+        let split = byol_data::split_of_file(stem);
+        files.entry(split).or_default().push(format!("{endpoint}/datasets/{repository}/resolve/{at}/{path}"));
+    }
+    files.values_mut().for_each(|urls| urls.sort());
+    Ok(files)
 }
 
 /// Beside the folders of commits: which commit and file a revision was, when last asked.

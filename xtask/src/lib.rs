@@ -2,12 +2,12 @@
 //! `compose` is the only place that names all the crates.
 
 mod allocator;
+mod catalogue;
 mod cli;
 mod commands;
 mod compose;
 mod dev;
 mod exit;
-mod fashion;
 mod http;
 mod hub;
 mod memory;
@@ -27,6 +27,8 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         Command::Datasets(args) => commands::datasets::run(&args),
         Command::Download(args) => commands::download::run(&args),
+        Command::Ingest(args) => commands::ingest::run(&args),
+        Command::Inspect(args) => commands::inspect::run(&args),
         Command::Preview(args) => commands::preview::run(&args),
         Command::Presets(args) => commands::presets::run(&args),
         Command::Pretrain(args) => commands::pretrain::run(&args),
@@ -36,6 +38,7 @@ pub fn run() -> ExitCode {
         Command::Models(args) => commands::models::run(&args),
         Command::Bench(args) => match args.command {
             BenchCommand::Augment(args) => commands::bench::augment::run(&args),
+            BenchCommand::Data(args) => commands::bench::data::run(&args),
             BenchCommand::Train(args) => commands::bench::train::run(&args),
         },
         Command::Dev(args) => dev::run(&args),

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use byol_data::{
-    Cursor, DataError, ImageDataset, Limits, Loader, LoaderConfig, NewSample, Partition, Shard, ShardWriter,
-    decode, ingest::smallest_grey_png,
+    Cursor, DataError, ImageDataset, Labels, Limits, Loader, LoaderConfig, NewSample, Partition, Shard,
+    ShardWriter, decode, ingest::smallest_grey_png,
 };
 
 fn main() -> Result<(), DataError> {
-    let mut writer = ShardWriter::new(&["dark".into(), "light".into()]);
+    let labels = Labels::Classes(vec!["dark".into(), "light".into()]);
+    let mut writer = ShardWriter::in_memory(labels)?;
     for i in 0..10u8 {
         let png = smallest_grey_png(&[i * 25; 16], 4, 4)?;
         writer.push(NewSample { bytes: &png, path: "made.png", label: Some(i64::from(i / 5)) })?;
     }
-    let shard = Shard { name: "train-00000-of-00001.parquet".into(), bytes: writer.finish()?.into() };
+    let shard = Shard::in_memory("train-00000-of-00001.parquet", writer.finish()?);
     let set = Arc::new(ImageDataset::from_shards("train", vec![shard])?);
     let config = LoaderConfig {
         seed: 0,
@@ -25,7 +26,7 @@ fn main() -> Result<(), DataError> {
         prefetch: 2,
     };
     let loader = Loader::<1>::start(set, config, 1, |set, index, _epoch, [slot]| {
-        let picture = decode(set.sample(index).bytes, 1, Limits::STANDARD)?;
+        let picture = decode(set.sample(index)?.bytes(), 1, Limits::STANDARD)?;
         slot[0] = f32::from(picture.data[0]) / 255.0;
         Ok(())
     })?;

@@ -68,16 +68,17 @@ pub enum DataError {
         /// What is wrong.
         why: String,
     },
-    /// More encoded bytes than the set may hold in memory.
+    /// A row group is too large for a set that is read piece by piece.
     #[error(
-        "{}: {bytes} bytes of encoded pictures, more than the {limit} that are held in memory; \
-         use fewer or smaller pictures",
-        path.display()
+        "{shard}: row group {group} holds {bytes} bytes, more than the {limit} that are read at once; \
+         write the set anew in small row groups: cargo xtask ingest {shard} --to DIR"
     )]
-    TooLarge {
-        /// The folder.
-        path: PathBuf,
-        /// Bytes found so far.
+    RowGroupTooLarge {
+        /// The shard's file name.
+        shard: String,
+        /// The row group, from 0.
+        group: usize,
+        /// Bytes of its pictures, decompressed.
         bytes: u64,
         /// Bytes allowed.
         limit: u64,
@@ -98,6 +99,14 @@ pub enum DataError {
         /// What was expected and found.
         why: String,
     },
+    /// More files of a source cannot be read than is allowed.
+    #[error("more than {max} files cannot be read (--max-faults); the last: {last}")]
+    TooManyFaults {
+        /// Files allowed.
+        max: u64,
+        /// The last faults.
+        last: String,
+    },
     /// The closure that makes a batch failed.
     #[error("{0}")]
     Sample(String),
@@ -107,6 +116,14 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// The message with what it came from.
+    pub fn full(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| DataError::Io { action, path, source }

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -28,27 +28,32 @@ pub struct LoaderConfig {
 
 /// A batch: `V` buffers (for instance two views), each with one slot a sample.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Batch<const V: usize> {
+pub struct Batch<const V: usize, T = f32> {
     /// Where the batch stands in the order.
     pub cursor: Cursor,
     /// Numbers of its pictures, in slot order.
     pub samples: Vec<usize>,
     /// The buffers, slot after slot.
-    pub data: [Vec<f32>; V],
+    pub data: [Vec<T>; V],
 }
 
 /// Makes batches ahead of the consumer, on a pool of its own. The result is the
 /// same for any number of threads; memory is bounded by `prefetch` + 2 batches.
+///
+/// A consumer that keeps no batch gives it back by [`recycle`](Self::recycle), and its
+/// buffers are filled again.
 #[derive(Debug)]
-pub struct Loader<const V: usize> {
-    batches: Option<Receiver<Result<Batch<V>, DataError>>>,
+pub struct Loader<const V: usize, T = f32> {
+    batches: Option<Receiver<Result<Batch<V, T>, DataError>>>,
+    used: Sender<[Vec<T>; V]>,
     coordinator: Option<JoinHandle<()>>,
     waited: Duration,
 }
 
-impl<const V: usize> Loader<V> {
+impl<const V: usize, T: Copy + Default + Send + Sync + 'static> Loader<V, T> {
     /// Starts loading. `make` fills the `V` slots, `slot_len` values each, of one
-    /// sample: it gets the set, the picture's number and the epoch.
+    /// sample: it gets the set, the picture's number and the epoch. It must fill them
+    /// wholly: they hold zeros, or what an earlier batch left.
     ///
     /// # Errors
     ///
@@ -61,28 +66,30 @@ impl<const V: usize> Loader<V> {
         make: F,
     ) -> Result<Self, DataError>
     where
-        F: Fn(&ImageDataset, usize, u64, [&mut [f32]; V]) -> Result<(), DataError> + Send + Sync + 'static,
+        F: Fn(&ImageDataset, usize, u64, [&mut [T]; V]) -> Result<(), DataError> + Send + Sync + 'static,
     {
-        EpochPlan::new(config.seed, 0, set.len(), config.batch)?;
+        set.epoch(config.seed, 0, config.batch)?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(config.threads.max(1))
             .thread_name(|i| format!("loader-{i}"))
             .build()
             .map_err(|e| DataError::Threads(e.to_string()))?;
         let (sender, batches) = sync_channel(config.prefetch);
+        let (used, free) = channel::<[Vec<T>; V]>();
         let coordinate = move || {
             let mut cursor = config.start;
             let mut plan: Option<(u64, EpochPlan)> = None;
             for _ in 0..config.n_batches {
                 let current = match plan.take().filter(|(epoch, _)| *epoch == cursor.epoch) {
                     Some((_, plan)) => Ok(plan),
-                    None => EpochPlan::new(config.seed, cursor.epoch, set.len(), config.batch),
+                    None => set.epoch(config.seed, cursor.epoch, config.batch),
                 };
                 let made = current.and_then(|current| {
                     let samples = current.batch(cursor.batch, config.partition).collect();
                     let n_batches = current.n_batches();
                     plan = Some((cursor.epoch, current));
-                    let batch = pool.install(|| fill(&set, samples, cursor, slot_len, &make));
+                    let data = free.try_recv().unwrap_or_else(|_| std::array::from_fn(|_| Vec::new()));
+                    let batch = pool.install(|| fill(&set, samples, cursor, data, slot_len, &make));
                     cursor = cursor.next(n_batches);
                     batch
                 });
@@ -96,17 +103,22 @@ impl<const V: usize> Loader<V> {
             .name("loader".into())
             .spawn(coordinate)
             .map_err(|e| DataError::Threads(e.to_string()))?;
-        Ok(Self { batches: Some(batches), coordinator: Some(coordinator), waited: Duration::ZERO })
+        Ok(Self { batches: Some(batches), used, coordinator: Some(coordinator), waited: Duration::ZERO })
     }
 
     /// Time that the consumer has waited for batches so far.
     pub fn waited(&self) -> Duration {
         self.waited
     }
+
+    /// Takes a batch back whose buffers are to be used again.
+    pub fn recycle(&self, batch: Batch<V, T>) {
+        let _ = self.used.send(batch.data); // the coordinator may have finished
+    }
 }
 
-impl<const V: usize> Iterator for Loader<V> {
-    type Item = Result<Batch<V>, DataError>;
+impl<const V: usize, T> Iterator for Loader<V, T> {
+    type Item = Result<Batch<V, T>, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let start = Instant::now();
@@ -116,7 +128,7 @@ impl<const V: usize> Iterator for Loader<V> {
     }
 }
 
-impl<const V: usize> Drop for Loader<V> {
+impl<const V: usize, T> Drop for Loader<V, T> {
     fn drop(&mut self) {
         self.batches = None; // the coordinator's next send fails and it stops
         if let Some(coordinator) = self.coordinator.take() {
@@ -125,20 +137,26 @@ impl<const V: usize> Drop for Loader<V> {
     }
 }
 
-fn fill<const V: usize>(
+fn fill<const V: usize, T: Copy + Default + Send + Sync>(
     set: &ImageDataset,
     samples: Vec<usize>,
     cursor: Cursor,
+    mut data: [Vec<T>; V],
     slot_len: usize,
-    make: &(impl Fn(&ImageDataset, usize, u64, [&mut [f32]; V]) -> Result<(), DataError> + Sync),
-) -> Result<Batch<V>, DataError> {
-    let mut data: [Vec<f32>; V] = std::array::from_fn(|_| vec![0.0; samples.len() * slot_len]);
+    make: &(impl Fn(&ImageDataset, usize, u64, [&mut [T]; V]) -> Result<(), DataError> + Sync),
+) -> Result<Batch<V, T>, DataError> {
+    for buffer in &mut data {
+        if buffer.len() != samples.len() * slot_len {
+            *buffer = vec![T::default(); samples.len() * slot_len];
+        }
+    }
     let mut buffers = data.each_mut().map(|buffer| buffer.chunks_exact_mut(slot_len));
-    let slots: Vec<[&mut [f32]; V]> =
+    let slots: Vec<[&mut [T]; V]> =
         samples.iter().map(|_| buffers.each_mut().map(|chunks| chunks.next().unwrap_or_default())).collect();
     // The first error in the order of samples, whichever thread met it first.
     let error = slots
         .into_par_iter()
+        .with_max_len(1) // at the end of a batch no thread waits for more than one sample
         .zip(&samples)
         .filter_map(|(slots, &sample)| make(set, sample, cursor.epoch, slots).err().map(|e| (sample, e)))
         .min_by_key(|(sample, _)| samples.iter().position(|s| s == sample));

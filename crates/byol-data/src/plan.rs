@@ -59,18 +59,50 @@ impl EpochPlan {
     ///
     /// If `batch` is 0 or larger than `len`.
     pub fn new(seed: u64, epoch: u64, len: usize, batch: usize) -> Result<Self, DataError> {
-        let fits = u32::try_from(len).ok().filter(|_| batch > 0 && batch <= len);
-        let n = fits.ok_or(DataError::BatchTooLarge { batch, len })?;
-        let mut key = [0u8; 32];
-        for (slot, word) in key.chunks_exact_mut(8).zip([seed, epoch, 0, 0x45_504f_4348]) {
-            slot.copy_from_slice(&word.to_le_bytes());
-        }
-        let mut generator = ChaCha8Rng::from_seed(key);
+        let n = fitting(len, batch)?;
         let mut order: Vec<u32> = (0..n).collect();
-        for last in (1..order.len()).rev() {
-            let wide = u128::from(generator.next_u64()) * (last as u128 + 1);
-            order.swap(last, (wide >> 64) as usize);
+        permute(&mut order, &mut generator(seed, epoch));
+        Ok(Self { order, batch })
+    }
+
+    /// The order of `epoch` over pictures that lie in row groups, each of `(pictures,
+    /// bytes)`: the row groups are permuted, windows are made of as many as have `window`
+    /// bytes (at least one), and the pictures of a window are permuted. Whoever follows
+    /// the order needs one window at a time.
+    ///
+    /// How well that mixes is measured by `examples/shuffle.rs`.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn in_windows(
+        seed: u64,
+        epoch: u64,
+        groups: &[(u32, u32)],
+        window: u64,
+        batch: usize,
+    ) -> Result<Self, DataError> {
+        let len = groups.iter().map(|(rows, _)| *rows as usize).sum();
+        fitting(len, batch)?;
+        let mut generator = generator(seed, epoch);
+        let mut first = 0u32;
+        let mut places: Vec<(u32, u32, u32)> = Vec::with_capacity(groups.len());
+        for &(rows, bytes) in groups {
+            places.push((first, rows, bytes));
+            first += rows; // fits: their sum does
         }
+        permute(&mut places, &mut generator);
+        let mut order: Vec<u32> = Vec::with_capacity(len);
+        let (mut start, mut bytes_in_window) = (0, 0u64);
+        for (first, rows, bytes) in places {
+            if bytes_in_window > 0 && bytes_in_window + u64::from(bytes) > window {
+                permute(&mut order[start..], &mut generator);
+                (start, bytes_in_window) = (order.len(), 0);
+            }
+            order.extend(first..first + rows);
+            bytes_in_window += u64::from(bytes);
+        }
+        permute(&mut order[start..], &mut generator);
         Ok(Self { order, batch })
     }
 
@@ -93,6 +125,26 @@ impl EpochPlan {
     }
 }
 
+fn fitting(len: usize, batch: usize) -> Result<u32, DataError> {
+    let fits = u32::try_from(len).ok().filter(|_| batch > 0 && batch <= len);
+    fits.ok_or(DataError::BatchTooLarge { batch, len })
+}
+
+fn generator(seed: u64, epoch: u64) -> ChaCha8Rng {
+    let mut key = [0u8; 32];
+    for (slot, word) in key.chunks_exact_mut(8).zip([seed, epoch, 0, 0x45_504f_4348]) {
+        slot.copy_from_slice(&word.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(key)
+}
+
+fn permute<T>(values: &mut [T], generator: &mut ChaCha8Rng) {
+    for last in (1..values.len()).rev() {
+        let wide = u128::from(generator.next_u64()) * (last as u128 + 1);
+        values.swap(last, (wide >> 64) as usize);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +163,37 @@ mod tests {
             }
             let n = seen.iter().filter(|s| **s).count();
             prop_assert_eq!(n, len / batch * batch);
+        }
+
+        #[test]
+        fn windows_hold_every_picture_at_most_once_and_few_row_groups_at_a_time(
+            seed: u64,
+            groups in prop::collection::vec((0u32..30, 1u32..100), 1..60),
+            window in 1u64..600,
+            batch in 1usize..40,
+        ) {
+            let len: usize = groups.iter().map(|g| g.0 as usize).sum();
+            prop_assume!(batch <= len);
+            let plan = EpochPlan::in_windows(seed, 7, &groups, window, batch).unwrap();
+            let order: Vec<usize> =
+                (0..plan.n_batches()).flat_map(|k| plan.batch(k, Partition::WHOLE).collect::<Vec<_>>()).collect();
+            let mut seen = vec![false; len];
+            prop_assert!(order.iter().all(|&i| !std::mem::replace(&mut seen[i], true)));
+            prop_assert_eq!(order.len(), len / batch * batch);
+            // From a row group's first picture to its last, no more than one window is open.
+            let mut group_of = Vec::new();
+            for (g, (rows, _)) in groups.iter().enumerate() {
+                group_of.extend(std::iter::repeat_n(g, *rows as usize));
+            }
+            let mut open: Vec<usize> = Vec::new();
+            for (at, &i) in order.iter().enumerate() {
+                if !open.contains(&group_of[i]) {
+                    open.push(group_of[i]);
+                }
+                open.retain(|&g| order[at..].iter().any(|&j| group_of[j] == g));
+                let bytes: u64 = open.iter().map(|&g| u64::from(groups[g].1)).sum();
+                prop_assert!(open.len() == 1 || bytes <= window, "{bytes} of {window}");
+            }
         }
 
         #[test]

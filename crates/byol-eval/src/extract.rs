@@ -65,8 +65,8 @@ fn prepare(
         .zip(range)
         .map_init(Workspace::default, |workspace, (slot, index)| {
             let fault = |e: &dyn std::fmt::Display| set.picture_error(index, e);
-            let picture =
-                decode(set.sample(index).bytes, channels, Limits::STANDARD).map_err(|e| fault(&e))?;
+            let sample = set.sample(index)?;
+            let picture = decode(sample.bytes(), channels, Limits::STANDARD).map_err(|e| fault(&e))?;
             let pixels =
                 Pixels::new(&picture.data, picture.width, picture.height, channels).map_err(|e| fault(&e))?;
             transform.apply(pixels, workspace, slot).map_err(|e| fault(&e))

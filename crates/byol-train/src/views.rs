@@ -8,18 +8,25 @@ use byol_data::{DataError, ImageDataset, Limits, decode, probe};
 
 use crate::TrainError;
 
-/// Channels to train on: 3 if any picture of the set is in colour, else 1.
-/// Reads every picture's header.
+/// Headers that are read of a set that does not fit into memory.
+const SOME_HEADERS: usize = 4096;
+
+/// Channels to train on: the most that a picture of the set has, 3 if any is in colour,
+/// else 1. What the shards say of it is believed; if they say nothing, every picture's
+/// header is read, or the first 4,096 of a set that does not fit into memory.
 ///
 /// # Errors
 ///
 /// If a header cannot be read, naming shard, row and path.
 pub fn set_channels(set: &ImageDataset) -> Result<usize, TrainError> {
+    if let Some(channels) = set.channels() {
+        return Ok(channels);
+    }
+    let n = if set.in_memory() { set.len() } else { set.len().min(SOME_HEADERS) };
     let mut channels = 1;
-    for i in 0..set.len() {
-        let (_, _, found) =
-            probe(set.sample(i).bytes, Limits::STANDARD).map_err(|e| set.picture_error(i, &e))?;
-        channels = channels.max(found);
+    for i in 0..n {
+        let header = probe(set.sample(i)?.bytes(), Limits::STANDARD).map_err(|e| set.picture_error(i, &e))?;
+        channels = channels.max(header.channels);
     }
     Ok(channels)
 }
@@ -42,8 +49,8 @@ pub fn two_views(
         static WORKSPACE: RefCell<(Workspace, ViewParams)> = RefCell::default();
     }
     let fault = |e: &dyn std::fmt::Display| set.picture_error(index, e);
-    let sample = set.sample(index);
-    let decoded = decode(sample.bytes, channels, Limits::STANDARD).map_err(|e| fault(&e))?;
+    let sample = set.sample(index)?;
+    let decoded = decode(sample.bytes(), channels, Limits::STANDARD).map_err(|e| fault(&e))?;
     let pixels =
         Pixels::new(&decoded.data, decoded.width, decoded.height, channels).map_err(|e| fault(&e))?;
     WORKSPACE

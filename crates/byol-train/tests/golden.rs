@@ -30,11 +30,11 @@ fn plan(case: &Value) -> RunPlan {
     let mut png = Vec::new();
     let encoder = image::codecs::png::PngEncoder::new(&mut png);
     image::ImageEncoder::write_image(encoder, &[0; 64], 8, 8, image::ExtendedColorType::L8).unwrap();
-    let mut writer = byol_data::ShardWriter::new(&[]);
+    let mut writer = byol_data::ShardWriter::in_memory(byol_data::Labels::None).unwrap();
     for _ in 0..4 {
         writer.push(byol_data::NewSample { bytes: &png, path: "", label: None }).unwrap();
     }
-    let shard = byol_data::Shard { name: "train".into(), bytes: writer.finish().unwrap().into() };
+    let shard = byol_data::Shard::in_memory("train", writer.finish().unwrap());
     let set = byol_data::ImageDataset::from_shards("train", vec![shard]).unwrap();
     let number = |key: &str| case[key].as_f64().unwrap();
     let mut spec = SpecBuilder::preset("quick").unwrap().build().unwrap();

@@ -11,9 +11,9 @@ use byol_train::two_views;
 fn views_are_drawn_by_themselves_from_two_policies() {
     let pixels: Vec<u8> = (0..400u32).map(|i| (i * 37 % 251) as u8).collect();
     let png = smallest_grey_png(&pixels, 20, 20).unwrap();
-    let mut writer = ShardWriter::new(&[]);
+    let mut writer = ShardWriter::in_memory(byol_data::Labels::None).unwrap();
     writer.push(NewSample { bytes: &png, path: "", label: None }).unwrap();
-    let shard = Shard { name: "train".into(), bytes: writer.finish().unwrap().into() };
+    let shard = Shard::in_memory("train", writer.finish().unwrap());
     let set = ImageDataset::from_shards("train", vec![shard]).unwrap();
     let mut policy = TwoViewPolicy::preset("small").unwrap().with_size(8);
     // A difference between T and T′ that always happens.

@@ -10,7 +10,8 @@ use clap::{Args, Subcommand};
 #[command(after_help = "\
 Examples:
   cargo xtask bench augment --photos photos
-  cargo xtask bench augment --photos photos --size 28 --gray --json")]
+  cargo xtask bench augment --photos photos --size 28 --gray --json
+  cargo xtask bench data --data photos --size 224")]
 pub struct BenchArgs {
     #[command(subcommand)]
     pub command: BenchCommand,
@@ -19,6 +20,7 @@ pub struct BenchArgs {
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     Augment(BenchAugmentArgs),
+    Data(BenchDataArgs),
     Train(BenchTrainArgs),
 }
 
@@ -47,6 +49,37 @@ pub struct BenchAugmentArgs {
     /// The portable code too.
     #[arg(long)]
     pub portable: bool,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Pictures out of shards into batches: read, decoded, resized (bilinear, antialiased), by the
+/// loader, beside the same work on pictures in memory without it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (photos: a folder of pictures):
+  cargo xtask bench data --data photos-set --size 224 --threads 2
+  cargo xtask bench data --data photos --size 0 --json")]
+pub struct BenchDataArgs {
+    /// A folder of shards, or of pictures [default: the set that ships].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Side of the pictures in a batch; 0 keeps their size, which must be one.
+    #[arg(long, value_name = "N", default_value_t = 224, value_parser = clap::value_parser!(u16).range(0..=4096).map(usize::from))]
+    pub size: usize,
+    /// Threads of the loader.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: u16,
+    /// Pictures in a batch.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub batch: u32,
+    /// Pictures of a repeat, at least; the median of five counts.
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub pictures: u64,
+    /// Reads piece by piece even what would fit into memory.
+    #[arg(long)]
+    pub stream: bool,
     /// One JSON object on stdout.
     #[arg(long)]
     pub json: bool,

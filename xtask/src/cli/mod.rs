@@ -1,13 +1,15 @@
 //! Flags. What they mean is in the commands.
 
 mod bench;
+mod data;
 mod encoder;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use bench::{BenchArgs, BenchAugmentArgs, BenchCommand, BenchTrainArgs};
+pub use bench::{BenchArgs, BenchAugmentArgs, BenchCommand, BenchDataArgs, BenchTrainArgs};
+pub use data::{DatasetsArgs, DownloadArgs, IngestArgs, InspectArgs};
 pub use encoder::{EvalArgs, ExportArgs, ExportFormat, KnnArgs, ModelsArgs, WeightsArgs, stem};
 
 /// Bootstrap Your Own Latent: encoders from unlabelled pictures.
@@ -30,6 +32,8 @@ pub struct Cli {
 pub enum Command {
     Datasets(DatasetsArgs),
     Download(DownloadArgs),
+    Ingest(IngestArgs),
+    Inspect(InspectArgs),
     Preview(PreviewArgs),
     Presets(PresetsArgs),
     Pretrain(PretrainArgs),
@@ -39,41 +43,6 @@ pub enum Command {
     Models(ModelsArgs),
     Bench(BenchArgs),
     Dev(DevArgs),
-}
-
-/// List the known data sets.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  cargo xtask datasets
-  cargo xtask datasets --json")]
-pub struct DatasetsArgs {
-    /// One JSON object on stdout.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Turn a known data set's original files into shards.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples (Debian and Ubuntu: apt install dataset-fashion-mnist):
-  cargo xtask download fashion-mnist --from /usr/share/datasets/fashion-mnist
-  cargo xtask download fashion-mnist --from /usr/share/datasets/fashion-mnist --mini --to mini")]
-pub struct DownloadArgs {
-    /// The data set.
-    pub name: String,
-    /// A folder with the original files.
-    #[arg(long, value_name = "DIR")]
-    pub from: PathBuf,
-    /// Where the shards go [default: datasets/NAME].
-    #[arg(long, value_name = "DIR")]
-    pub to: Option<PathBuf>,
-    /// Only the set that ships: the first 10,000 training pictures and the test set.
-    #[arg(long)]
-    pub mini: bool,
-    /// One JSON object on stdout.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// A recipe: a preset, then a file, then single values.

@@ -138,7 +138,7 @@ fn evaluate(
 impl Splits {
     fn open(source: &Source) -> Result<Self> {
         let (train, test) = (source.open("train")?, source.open_test()?);
-        let labels = |set: &ImageDataset| match set.labels() {
+        let labels = |set: &ImageDataset| match set.labels()? {
             Some(labels) => Ok(labels),
             None => bail!(
                 "{}: the `{}` split has pictures without a label; scoring needs labels",

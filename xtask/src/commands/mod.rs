@@ -5,6 +5,8 @@ pub mod datasets;
 pub mod download;
 pub mod evaluate;
 pub mod export;
+pub mod ingest;
+pub mod inspect;
 pub mod models;
 pub mod presets;
 pub mod pretrain;

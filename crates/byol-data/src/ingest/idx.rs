@@ -1,12 +1,12 @@
 //! IDX, the format of MNIST and its relatives: big-endian, optionally gzipped.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
-
-use crate::DataError;
+use super::source::{Content, Item, Listing, Signature};
+use crate::dataset::split_of_word;
+use crate::{DataError, Decoded, Labels};
 
 /// Decompressed bytes that a file may have.
 const MAX_BYTES: u64 = 4 << 30;
@@ -65,11 +65,80 @@ pub fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
     Ok(data)
 }
 
+/// All pairs of pictures and labels in a folder, or of the one file of pictures.
+pub(super) fn open(path: &Path) -> Result<Listing, DataError> {
+    let mut files = Vec::new();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).map_err(DataError::io("opening the folder", path))? {
+            files.push(entry.map_err(DataError::io("listing", path))?.path());
+        }
+    } else {
+        files.push(path.to_path_buf());
+    }
+    files.retain(|file| name(file).contains("-images"));
+    files.sort();
+    let (mut used, mut pairs, mut most) = (Vec::new(), Vec::new(), None::<u8>);
+    let mut n_items = 0;
+    for file in files {
+        let images = read_images(&file)?;
+        let labels_name = name(&file).replace("-images", "-labels").replace("idx3", "idx1");
+        let labels_file = [labels_name.clone(), format!("{labels_name}.gz"), labels_name.replace(".gz", "")]
+            .map(|name| file.with_file_name(name))
+            .into_iter()
+            .find(|path| path.is_file());
+        let labels = labels_file.as_deref().map(read_labels).transpose()?;
+        if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != images.iter().len()) {
+            let why = format!("{} pictures, but {} labels beside it", images.iter().len(), labels.len());
+            return Err(DataError::Source { path: file, why });
+        }
+        most = most.max(labels.iter().flatten().max().copied());
+        n_items += images.iter().len() as u64;
+        used.extend(std::iter::once(file.clone()).chain(labels_file));
+        pairs.push((prefix(&file), images, labels));
+    }
+    if pairs.is_empty() {
+        let why = "no file of pictures (…-images-idx3-ubyte) in it".into();
+        return Err(DataError::Source { path: path.into(), why });
+    }
+    let names = (0..=most.unwrap_or_default()).map(|i| i.to_string()).collect();
+    let labels = if most.is_some() { Labels::Classes(names) } else { Labels::None };
+    let items = pairs.into_iter().flat_map(|(prefix, images, labels)| {
+        let split = match split_of_word(&prefix) {
+            Some(split) => split.to_owned(),
+            None if prefix == "t10k" => "test".into(),
+            None => prefix,
+        };
+        let IdxImages { width, height, data } = images;
+        (0..data.len() / (width * height)).map(move |i| {
+            let pixels = data[i * width * height..(i + 1) * width * height].to_vec();
+            Ok(Item {
+                path: format!("{split}-{i:05}.png"),
+                split: split.as_str().into(),
+                label: labels.as_ref().map(|labels| labels[i].into()),
+                content: Content::Pixels(Decoded { width, height, channels: 1, data: pixels }),
+            })
+        })
+    });
+    let signature = Signature::of_files(&used)?;
+    Ok(Listing { labels, n_items: Some(n_items), signature, ignored: 0, items: Box::new(items) })
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// `train` of `train-images-idx3-ubyte.gz`, `emnist-letters-train` becomes `train`.
+fn prefix(path: &PathBuf) -> String {
+    let name = name(path);
+    let prefix = name.split_once("-images").map_or("", |(prefix, _)| prefix);
+    prefix.rsplit('-').next().unwrap_or(prefix).to_owned()
+}
+
 fn read<const N: usize>(path: &Path, magic: u32) -> Result<([usize; N], Vec<u8>), DataError> {
     let file = File::open(path).map_err(DataError::io("opening", path))?;
     let mut bytes = Vec::new();
     let read = if path.extension().is_some_and(|e| e == "gz") {
-        GzDecoder::new(file).take(MAX_BYTES).read_to_end(&mut bytes)
+        flate2::read::MultiGzDecoder::new(file).take(MAX_BYTES).read_to_end(&mut bytes)
     } else {
         file.take(MAX_BYTES).read_to_end(&mut bytes)
     };

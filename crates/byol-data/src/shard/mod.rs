@@ -1,8 +1,16 @@
 //! One Parquet file of pictures.
 
+mod columns;
+mod file;
+mod footer;
+mod labels;
+mod pages;
 mod reader;
 mod schema;
 mod writer;
 
-pub use reader::{Shard, ShardReader};
-pub use writer::ShardWriter;
+pub use columns::Columns;
+pub use file::Shard;
+pub use reader::ShardReader;
+pub use schema::Labels;
+pub use writer::{ROW_GROUP_BYTES, ShardWriter};

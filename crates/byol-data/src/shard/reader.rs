@@ -1,195 +1,382 @@
+use std::collections::BTreeSet;
+
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type};
 use arrow_array::{Array, BinaryArray, RecordBatch, StringArray};
-use arrow_schema::DataType;
-use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::ChunkReader;
 
-use super::schema;
+use super::columns::{self, Columns, Found};
+use super::file::Shard;
+use super::footer::{check_places, footer_text, guarded, read_json};
+use super::labels::Values;
+use super::pages;
+use super::schema::{self, Content, Labels};
 use crate::DataError;
+use crate::block::Block;
+use crate::range_read::Region;
 
-/// A Parquet file in memory and the name to use in messages.
-#[derive(Debug, Clone)]
-pub struct Shard {
-    /// File name.
-    pub name: String,
-    /// The whole file.
-    pub bytes: Bytes,
-}
+/// What is done with a row: its picture if it has one, path, label, number.
+type Row<'a> = dyn FnMut(Option<&[u8]>, &str, Option<i64>, usize) -> Result<(), DataError> + 'a;
 
-/// Reads one shard: ours, or any Parquet file with an `image` column (a struct
-/// with `bytes`, or plain binary) and, optionally, a `label` column of integers.
+/// Bytes of a row group that is read whole when a shard is read from first to last; one
+/// that is larger is read a page at a time.
+const WHOLE_GROUP: u64 = 256 << 20;
+
+/// Reads one shard: ours, or any Parquet file with a column of pictures (a struct with
+/// `bytes`, or plain binary) and, optionally, one of labels (whole numbers or texts).
 #[derive(Debug)]
 pub struct ShardReader {
     shard: Shard,
     metadata: ArrowReaderMetadata,
-    /// Class names, where the file has them.
-    pub classes: Vec<String>,
-    /// Rows in the file.
-    pub n_rows: usize,
-    /// Whether there is a label column.
-    pub labelled: bool,
+    columns: Found,
+    sums: Option<Vec<u32>>,
+    content: Option<Content>,
+    labels: Labels,
+    n_rows: usize,
 }
 
 impl ShardReader {
-    /// Reads the footer and verifies the checksums of the rows.
+    /// Reads the footer; the columns by their usual names.
     ///
     /// # Errors
     ///
     /// If the file is cut or damaged, or has no column of pictures.
     pub fn open(shard: Shard) -> Result<Self, DataError> {
-        let damaged = |why: String| DataError::Damaged { shard: shard.name.clone(), why };
-        // Types as Parquet has them: arrow's own variants (large, view,
-        // dictionary) need no cases of their own.
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&shard.bytes, options)
-            .map_err(|e| damaged(format!("no Parquet footer can be read ({e})")))?;
-        verify_crc(&shard, metadata.metadata())?;
-        let layout = |why: String| DataError::Layout { shard: shard.name.clone(), why };
-        let columns = metadata.schema().fields();
-        let names = columns.iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
-        let image = columns
-            .iter()
-            .find(|f| f.name() == "image")
-            .ok_or_else(|| layout(format!("no column `image`, only: {names}")))?;
-        match image.data_type() {
-            DataType::Binary => {}
-            DataType::Struct(fields)
-                if fields.iter().any(|f| f.name() == "bytes" && *f.data_type() == DataType::Binary) => {}
-            other => {
-                return Err(layout(format!(
-                    "column `image` is {other}, expected binary or a struct with binary `bytes`"
-                )));
-            }
-        }
-        let label = columns.iter().find(|f| f.name() == "label");
-        if let Some(field) = label.filter(|f| !f.data_type().is_integer() && *f.data_type() != DataType::Null)
-        {
-            return Err(layout(format!("column `label` is {}, expected integers", field.data_type())));
-        }
-        let classes = feature_text(&shard, &metadata)
-            .and_then(|text| schema::classes_from_features(&text))
-            .unwrap_or_default();
-        let n_rows = metadata.metadata().file_metadata().num_rows();
-        let n_rows = usize::try_from(n_rows).map_err(|_| damaged(format!("{n_rows} rows")))?;
-        let labelled = label.is_some();
-        Ok(Self { shard, metadata, classes, n_rows, labelled })
+        Self::open_with(shard, &Columns::default())
     }
 
-    /// Calls `row` with each row's encoded picture, path and label, in order.
+    /// The same with columns by name.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(shard: Shard, asked: &Columns) -> Result<Self, DataError> {
+        let damaged = |why: String| DataError::Damaged { shard: shard.name.clone(), why };
+        let ranges = shard.ranges()?;
+        // Types as Parquet has them: arrow's own variants (large, view, dictionary) need no
+        // cases of their own.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let metadata = guarded(&shard, || Ok(ArrowReaderMetadata::load(&ranges, options)))?
+            .map_err(|e| damaged(format!("no Parquet footer can be read ({e})")))?;
+        check_places(metadata.metadata(), ranges.size).map_err(damaged)?;
+        let features = footer_text(metadata.metadata(), schema::FEATURES_KEY).or_else(|| {
+            // Or inside arrow's own schema.
+            let whole = guarded(&shard, || Ok(ArrowReaderMetadata::load(&ranges, ArrowReaderOptions::new())));
+            whole.ok()?.ok()?.schema().metadata().get(schema::FEATURES_KEY).cloned()
+        });
+        let columns = columns::find(metadata.schema().fields(), asked, features.as_deref())
+            .map_err(|why| DataError::Layout { shard: shard.name.clone(), why })?;
+        let classes = columns
+            .label_name
+            .as_ref()
+            .and_then(|column| schema::classes_from_features(features.as_deref()?, column));
+        let labels = match (&columns.label, classes) {
+            (None, _) => Labels::None,
+            (Some(_), Some(names)) if !columns.texts => Labels::Classes(names),
+            (Some(_), _) => Labels::Numbers,
+        };
+        let n_rows = metadata.metadata().file_metadata().num_rows();
+        let n_rows = usize::try_from(n_rows).map_err(|_| damaged(format!("{n_rows} rows")))?;
+        let counted: i64 = metadata.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).sum();
+        if usize::try_from(counted) != Ok(n_rows) {
+            return Err(damaged(format!("{n_rows} rows, and {counted} in its row groups")));
+        }
+        let sums = read_json::<Vec<u32>>(metadata.metadata(), schema::CRC_KEY)
+            .map_err(|()| damaged("unreadable checksums".into()))?;
+        if let Some(sums) = &sums
+            && sums.len() != metadata.metadata().num_row_groups()
+        {
+            let groups = metadata.metadata().num_row_groups();
+            return Err(damaged(format!("{} checksums for {groups} row groups", sums.len())));
+        }
+        let content = read_json::<Content>(metadata.metadata(), schema::CONTENT_KEY)
+            .map_err(|()| damaged("unreadable description of its content".into()))?
+            .filter(|content| content.rows == n_rows as u64);
+        let ours = metadata.metadata().file_metadata().created_by() == Some(schema::CREATED_BY);
+        if ours && (sums.is_none() || content.is_none()) {
+            return Err(damaged("its footer has lost its checksums".into()));
+        }
+        Ok(Self { shard, metadata, columns, sums, content, labels, n_rows })
+    }
+
+    /// Rows in the file.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// What its labels are. Texts are [`Labels::Numbers`] here until their names are
+    /// collected over all shards.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.shard.name
+    }
+
+    pub(crate) fn content(&self) -> Option<&Content> {
+        self.content.as_ref()
+    }
+
+    pub(crate) fn has_texts(&self) -> bool {
+        self.columns.texts
+    }
+
+    pub(crate) fn n_groups(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
+    }
+
+    /// Rows of a row group, and the bytes of its pictures, decompressed.
+    pub(crate) fn group_size(&self, group: usize) -> (usize, u64) {
+        let group = self.metadata.metadata().row_group(group);
+        let bytes = self.leaves(group).map(|i| group.column(i).uncompressed_size()).sum::<i64>();
+        (usize::try_from(group.num_rows()).unwrap_or_default(), bytes.unsigned_abs())
+    }
+
+    /// For sets that are not read to the end when they are opened: footer and length.
+    pub(crate) fn layout_hash(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let mut hash = Sha256::new();
+        for group in self.metadata.metadata().row_groups() {
+            hash.update(group.num_rows().to_le_bytes());
+            for column in group.columns() {
+                let (from, length) = column.byte_range();
+                hash.update([from, length].map(u64::to_le_bytes).concat());
+            }
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The distinct texts of the label column, into `names`.
+    pub(crate) fn collect_texts(&self, names: &mut BTreeSet<String>, limit: usize) -> Result<(), DataError> {
+        let ranges = self.shard.ranges()?;
+        self.read(ranges, None, true, 4096, &mut |batch| {
+            let values = Values::of(self.column(batch, self.columns.label_name.as_deref()));
+            for row in 0..batch.num_rows() {
+                if let Some(text) = values.text(row)
+                    && !names.contains(text)
+                {
+                    if names.len() >= limit {
+                        let why = format!("more than {limit} different labels: are they classes?");
+                        return Err(self.layout(why));
+                    }
+                    names.insert(text.to_owned());
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The labels of all rows; texts by their place in `names`.
+    pub(crate) fn all_labels(&self, names: &[String], into: &mut Vec<Option<i64>>) -> Result<(), DataError> {
+        if self.columns.label.is_none() {
+            into.resize(into.len() + self.n_rows, None);
+            return Ok(());
+        }
+        let ranges = self.shard.ranges()?;
+        self.read(ranges, None, true, 4096, &mut |batch| {
+            let values = Values::of(self.column(batch, self.columns.label_name.as_deref()));
+            for row in 0..batch.num_rows() {
+                into.push(self.label(&values, row, names)?);
+            }
+            Ok(())
+        })
+    }
+
+    /// One row group, its checksum verified where the file has one. Refused if its pictures
+    /// are more than `limit` bytes.
+    pub(crate) fn block(&self, group: usize, names: &[String], limit: u64) -> Result<Block, DataError> {
+        let (n_rows, size) = self.group_size(group);
+        let mut block = Block::default();
+        self.group(group, names, limit, &mut |bytes, path, label, at| {
+            if block.len() == 0 {
+                block.reserve(usize::try_from(size).unwrap_or_default().min(64 << 20), n_rows);
+            }
+            block.push(self.there(bytes, path, at)?, path, label);
+            Ok(())
+        })?;
+        if block.len() != n_rows {
+            let why = format!("row group {group} has {} rows of {n_rows}", block.len());
+            return Err(DataError::Damaged { shard: self.shard.name.clone(), why });
+        }
+        Ok(block)
+    }
+
+    /// Reads a row group whole, verifies it, and hands out its rows.
+    fn group(&self, group: usize, names: &[String], limit: u64, row: &mut Row<'_>) -> Result<(), DataError> {
+        let (_, size) = self.group_size(group);
+        if size > limit {
+            return Err(DataError::RowGroupTooLarge {
+                shard: self.shard.name.clone(),
+                group,
+                bytes: size,
+                limit,
+            });
+        }
+        let about = self.metadata.metadata().row_group(group);
+        // Ours are summed whole; of others, only the columns that are read.
+        let leaves: Vec<usize> = match self.sums {
+            Some(_) => (0..about.num_columns()).collect(),
+            None => self.leaves(about).collect(),
+        };
+        let (start, end) = leaves
+            .iter()
+            .map(|&i| about.column(i).byte_range())
+            .fold((u64::MAX, 0), |(start, end), (from, length)| {
+                (start.min(from), end.max(from.saturating_add(length)))
+            });
+        let damaged = |why: String| DataError::Damaged { shard: self.shard.name.clone(), why };
+        if start > end {
+            return Ok(());
+        }
+        let bytes = self.shard.ranges()?.bytes(start, end - start);
+        let bytes = bytes.map_err(DataError::io("reading", &self.shard.name))?;
+        if let Some(sums) = &self.sums
+            && crc32fast::hash(&bytes) != sums[group]
+        {
+            return Err(damaged(format!("row group {group} does not match its checksum")));
+        }
+        if self.sums.is_none() {
+            for &leaf in &leaves {
+                let column = about.column(leaf);
+                let (from, length) = column.byte_range();
+                let at = usize::try_from(from - start).unwrap_or(usize::MAX);
+                let chunk = bytes.slice(at..at + usize::try_from(length).unwrap_or_default());
+                pages::check(&chunk, column.compression(), column.num_values(), limit)
+                    .map_err(|why| damaged(format!("row group {group}, {}: {why}", column.column_path())))?;
+            }
+        }
+        self.rows(Region { start, bytes }, group, names, row)
+    }
+
+    /// Calls `row` with each row's encoded picture, path and label, in order. Texts that are
+    /// labels become their place in `names`.
     ///
     /// # Errors
     ///
     /// If a page is damaged or a row has no picture, or as `row` does.
     pub fn for_each(
         &self,
+        names: &[String],
         mut row: impl FnMut(&[u8], &str, Option<i64>) -> Result<(), DataError>,
     ) -> Result<(), DataError> {
-        let damaged = |why: String| DataError::Damaged { shard: self.shard.name.clone(), why };
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(
-            self.shard.bytes.clone(),
-            self.metadata.clone(),
-        )
-        .with_batch_size(256)
-        .build()
-        .map_err(|e| damaged(e.to_string()))?;
-        let mut at = 0;
-        for batch in reader {
-            let batch = batch.map_err(|e| damaged(format!("row {at} and following: {e}")))?;
-            let (bytes, paths) = pictures(&batch).ok_or_else(|| damaged("column `image`".into()))?;
-            for i in 0..batch.num_rows() {
-                if bytes.is_null(i) || bytes.value(i).is_empty() {
-                    let path = paths.filter(|p| p.is_valid(i)).map_or("", |p| p.value(i));
-                    return Err(DataError::Layout {
-                        shard: self.shard.name.clone(),
-                        why: format!("row {at} ({path}) has no picture bytes"),
-                    });
-                }
-                let path = paths.filter(|p| p.is_valid(i)).map_or("", |p| p.value(i));
-                row(bytes.value(i), path, label(&batch, i))?;
-                at += 1;
+        self.for_each_or_fault(names, |bytes, path, label, at| row(self.there(bytes, path, at)?, path, label))
+    }
+
+    /// The same, where a row without a picture is no error: `row` is told of nothing. Its
+    /// last argument is the row's number.
+    pub(crate) fn for_each_or_fault(
+        &self,
+        names: &[String],
+        mut row: impl FnMut(Option<&[u8]>, &str, Option<i64>, usize) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        for group in 0..self.n_groups() {
+            if self.group_size(group).1 <= WHOLE_GROUP {
+                self.group(group, names, WHOLE_GROUP, &mut row)?;
+            } else {
+                self.rows(self.shard.ranges()?, group, names, &mut row)?;
             }
         }
         Ok(())
     }
+
+    fn there<'a>(&self, bytes: Option<&'a [u8]>, path: &str, at: usize) -> Result<&'a [u8], DataError> {
+        let only = if path.is_empty() { "" } else { "; only its path is recorded" };
+        bytes.ok_or_else(|| self.layout(format!("row {at} ({path}) has no picture bytes{only}")))
+    }
+
+    fn rows(
+        &self,
+        source: impl ChunkReader + 'static,
+        group: usize,
+        names: &[String],
+        row: &mut Row<'_>,
+    ) -> Result<(), DataError> {
+        let before: i64 =
+            self.metadata.metadata().row_groups()[..group].iter().map(RowGroupMetaData::num_rows).sum();
+        let mut at = usize::try_from(before).unwrap_or_default();
+        self.read(source, Some(group), false, 64, &mut |batch| {
+            let damaged = |why: String| DataError::Damaged { shard: self.shard.name.clone(), why };
+            let image = self.column(batch, Some(&self.columns.image_name));
+            let (bytes, paths) =
+                image.and_then(pictures).ok_or_else(|| damaged("its column of pictures".into()))?;
+            let labels = Values::of(self.column(batch, self.columns.label_name.as_deref()));
+            for i in 0..batch.num_rows() {
+                let path = paths.filter(|p| p.is_valid(i)).map_or("", |p| p.value(i));
+                let there = bytes.is_valid(i) && !bytes.value(i).is_empty();
+                row(there.then(|| bytes.value(i)), path, self.label(&labels, i, names)?, at)?;
+                at += 1;
+            }
+            Ok(())
+        })
+    }
+
+    fn read(
+        &self,
+        source: impl ChunkReader + 'static,
+        group: Option<usize>,
+        labels_only: bool,
+        n_rows: usize,
+        take: &mut dyn FnMut(&RecordBatch) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        let damaged = |why: String| DataError::Damaged { shard: self.shard.name.clone(), why };
+        guarded(&self.shard, || {
+            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, self.metadata.clone());
+            let roots = self.columns.label.into_iter().chain((!labels_only).then_some(self.columns.image));
+            let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
+            let mut builder = builder.with_batch_size(n_rows).with_projection(mask);
+            if let Some(group) = group {
+                builder = builder.with_row_groups(vec![group]);
+            }
+            for batch in builder.build().map_err(|e| damaged(e.to_string()))? {
+                take(&batch.map_err(|e| damaged(e.to_string()))?)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn column<'a>(&self, batch: &'a RecordBatch, name: Option<&str>) -> Option<&'a dyn Array> {
+        let position = batch.schema_ref().fields().iter().position(|f| Some(f.name().as_str()) == name);
+        Some(batch.column(position?).as_ref())
+    }
+
+    fn label(&self, values: &Values<'_>, row: usize, names: &[String]) -> Result<Option<i64>, DataError> {
+        if let Some(text) = values.text(row) {
+            // All were collected when the set was opened.
+            return Ok(names.binary_search_by(|name| name.as_str().cmp(text)).ok().map(|i| i as i64));
+        }
+        let label = values.number(row).filter(|&label| label >= 0); // −1 is unknown in the Hub's sets
+        if let (Some(label), Labels::Classes(classes)) = (label, &self.labels)
+            && usize::try_from(label).is_ok_and(|label| label >= classes.len())
+        {
+            return Err(self.layout(format!("label {label}, but only {} class names", classes.len())));
+        }
+        Ok(label)
+    }
+
+    fn layout(&self, why: String) -> DataError {
+        DataError::Layout { shard: self.shard.name.clone(), why }
+    }
+
+    /// Numbers of the leaf columns that are read.
+    fn leaves<'a>(&'a self, group: &'a RowGroupMetaData) -> impl Iterator<Item = usize> + 'a {
+        let schema = group.schema_descr();
+        (0..group.num_columns()).filter(move |&leaf| {
+            let root = schema.get_column_root_idx(leaf);
+            root == self.columns.image || Some(root) == self.columns.label
+        })
+    }
 }
 
-fn pictures(batch: &RecordBatch) -> Option<(&BinaryArray, Option<&StringArray>)> {
-    let column = batch.column_by_name("image")?;
+fn pictures(column: &dyn Array) -> Option<(&BinaryArray, Option<&StringArray>)> {
     if let Some(image) = column.as_struct_opt() {
         let bytes = image.column_by_name("bytes")?.as_binary_opt()?;
         Some((bytes, image.column_by_name("path").and_then(|p| p.as_string_opt())))
     } else {
         Some((column.as_binary_opt()?, None))
     }
-}
-
-fn label(batch: &RecordBatch, i: usize) -> Option<i64> {
-    let column = batch.column_by_name("label")?;
-    if column.is_null(i) {
-        return None;
-    }
-    Some(match column.data_type() {
-        DataType::Int8 => column.as_primitive::<Int8Type>().value(i).into(),
-        DataType::Int16 => column.as_primitive::<Int16Type>().value(i).into(),
-        DataType::Int32 => column.as_primitive::<Int32Type>().value(i).into(),
-        DataType::Int64 => column.as_primitive::<Int64Type>().value(i),
-        DataType::UInt8 => column.as_primitive::<UInt8Type>().value(i).into(),
-        DataType::UInt16 => column.as_primitive::<UInt16Type>().value(i).into(),
-        DataType::UInt32 => column.as_primitive::<UInt32Type>().value(i).into(),
-        _ => return None,
-    })
-}
-
-/// The feature description stands in the footer, or inside arrow's own schema.
-fn feature_text(shard: &Shard, metadata: &ArrowReaderMetadata) -> Option<String> {
-    let in_footer = metadata
-        .metadata()
-        .file_metadata()
-        .key_value_metadata()
-        .and_then(|pairs| pairs.iter().find(|kv| kv.key == schema::FEATURES_KEY))
-        .and_then(|kv| kv.value.clone());
-    in_footer.or_else(|| {
-        let whole = ArrowReaderMetadata::load(&shard.bytes, ArrowReaderOptions::new()).ok()?;
-        whole.schema().metadata().get(schema::FEATURES_KEY).cloned()
-    })
-}
-
-/// Compares each row group's bytes with the CRC-32 that our writer recorded.
-fn verify_crc(shard: &Shard, metadata: &ParquetMetaData) -> Result<(), DataError> {
-    let Some(text) = metadata
-        .file_metadata()
-        .key_value_metadata()
-        .and_then(|pairs| pairs.iter().find(|kv| kv.key == schema::CRC_KEY))
-        .and_then(|kv| kv.value.as_deref())
-    else {
-        return Ok(()); // somebody else's file
-    };
-    let damaged = |why: String| DataError::Damaged { shard: shard.name.clone(), why };
-    let sums: Vec<u32> = serde_json::from_str(text).map_err(|_| damaged("unreadable checksums".into()))?;
-    if sums.len() != metadata.num_row_groups() {
-        return Err(damaged(format!(
-            "{} checksums for {} row groups",
-            sums.len(),
-            metadata.num_row_groups()
-        )));
-    }
-    for (i, (group, expected)) in metadata.row_groups().iter().zip(sums).enumerate() {
-        let ranges = group.columns().iter().map(|column| column.byte_range());
-        let (start, end) = ranges.fold((u64::MAX, 0u64), |(start, end), (from, length)| {
-            (start.min(from), end.max(from.saturating_add(length)))
-        });
-        let bytes = usize::try_from(start)
-            .ok()
-            .zip(usize::try_from(end).ok())
-            .and_then(|(start, end)| shard.bytes.get(start..end))
-            .ok_or_else(|| damaged(format!("row group {i} lies outside of the file")))?;
-        if crc32fast::hash(bytes) != expected {
-            return Err(damaged(format!("row group {i} does not match its checksum")));
-        }
-    }
-    Ok(())
 }

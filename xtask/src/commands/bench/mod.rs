@@ -1,4 +1,5 @@
 //! `bench`: how fast a part is, measured as its peers are (one file a part).
 
 pub mod augment;
+pub mod data;
 pub mod train;

@@ -94,7 +94,7 @@ fn write(canvas: &mut RgbImage, left: u32, top: u32, line: &str) {
 pub fn from_pixels(picture: &Decoded) -> RgbImage {
     RgbImage::from_fn(picture.width as u32, picture.height as u32, |x, y| {
         let at = (y as usize * picture.width + x as usize) * picture.channels;
-        let channel = |c: usize| picture.data[at + if picture.channels == 3 { c } else { 0 }];
+        let channel = |c: usize| picture.data[at + if picture.channels >= 3 { c } else { 0 }];
         Rgb([channel(0), channel(1), channel(2)])
     })
 }
@@ -103,7 +103,7 @@ pub fn from_pixels(picture: &Decoded) -> RgbImage {
 pub fn from_view(values: &[f32], size: usize, channels: usize, normalize: &Normalize) -> RgbImage {
     RgbImage::from_fn(size as u32, size as u32, |x, y| {
         let channel = |c: usize| {
-            let c = if channels == 3 { c } else { 0 };
+            let c = if channels >= 3 { c } else { 0 };
             let (mean, std) = normalize.channel(c);
             let value = values[c * size * size + y as usize * size + x as usize];
             ((value * std + mean) * 255.0).round().clamp(0.0, 255.0) as u8

@@ -1,6 +1,6 @@
 //! `preview`: what the encoder will see, to look at before training.
 
-mod canvas;
+pub mod canvas;
 mod strip;
 mod words;
 
@@ -39,10 +39,10 @@ pub fn run(args: &PreviewArgs) -> Result<()> {
     let mut workspace = Workspace::default();
     let mut cells = Vec::new();
     for row in 0..rows {
-        let sample = set.sample(row);
+        let sample = set.sample(row)?;
         let picture = picture(&set, row, channels)?;
         let shape = PixelShape { width: picture.width, height: picture.height, channels };
-        let caption = vec![format!("{}x{} {}", shape.width, shape.height, sample.path)];
+        let caption = vec![format!("{}x{} {}", shape.width, shape.height, sample.path())];
         let mut line = vec![Cell { picture: canvas::from_pixels(&picture), lines: caption }];
         match &args.op {
             Some(name) => {
@@ -95,7 +95,7 @@ fn policy_of_that_name(name: &str, size: usize, channels: usize) -> Result<TwoVi
 }
 
 fn picture(set: &ImageDataset, row: usize, channels: usize) -> Result<Decoded> {
-    let decoded = decode(set.sample(row).bytes, channels, Limits::STANDARD);
+    let decoded = decode(set.sample(row)?.bytes(), channels, Limits::STANDARD);
     Ok(decoded.map_err(|e| set.picture_error(row, &e))?)
 }
 

@@ -1,0 +1,288 @@
+//! Pictures as they come, into shards.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use byol_data::ingest::{IngestOptions, idx};
+use byol_data::{DataError, ImageDataset, Limits, Summary, decode_native};
+use support::{contents, folder, ingested, png};
+use tempfile::TempDir;
+
+const STANDARD: IngestOptions = IngestOptions::STANDARD;
+
+fn opened(to: &Path, split: &str) -> ImageDataset {
+    ImageDataset::open(to, split).unwrap()
+}
+
+#[test]
+fn the_same_source_gives_the_same_bytes_on_any_number_of_threads() {
+    let dir = TempDir::new().unwrap();
+    let source = dir.path().join("source");
+    folder(&source, 300);
+    let options = IngestOptions { val: 0.2, shard_bytes: 10_000, ..STANDARD };
+    let made: Vec<_> = [1, 2, 7]
+        .map(|threads| {
+            let to = dir.path().join(format!("set-{threads}"));
+            let report = ingested(&source, &to, &options, threads).unwrap();
+            assert_eq!(report.splits.values().sum::<u64>(), 300);
+            assert!(report.shards > 4, "{report:?}");
+            contents(&to)
+        })
+        .into();
+    assert!(made.iter().all(|set| *set == made[0]));
+    assert!(!made[0].iter().any(|(name, _)| name.contains(".ingest")), "work is cleared away");
+}
+
+#[test]
+fn pictures_keep_their_bytes_labels_and_paths() {
+    let dir = TempDir::new().unwrap();
+    let source = dir.path().join("source");
+    folder(&source, 30);
+    ingested(&source, &dir.path().join("set"), &STANDARD, 2).unwrap();
+    let set = opened(&dir.path().join("set"), "train");
+    assert_eq!(
+        (set.len(), set.classes(), set.channels()),
+        (30, &["a", "b", "c"].map(str::to_owned)[..], Some(3))
+    );
+    for i in 0..30 {
+        let sample = set.sample(i).unwrap();
+        assert_eq!(sample.bytes(), fs::read(source.join(sample.path())).unwrap());
+        assert_eq!(set.classes()[sample.label().unwrap() as usize], sample.path()[..1]);
+    }
+}
+
+#[test]
+fn every_fault_is_named_and_stops_nothing() {
+    let dir = TempDir::new().unwrap();
+    let source = dir.path().join("source");
+    folder(&source, 9);
+    fs::write(source.join("a/empty.png"), b"").unwrap();
+    fs::write(source.join("a/cut.png"), &png(1, 40)[..60]).unwrap();
+    fs::write(source.join("a/text.jpg"), b"not a picture").unwrap();
+    fs::write(source.join("a/notes.txt"), b"not meant to be one").unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", source.join("a/leaves.png")).unwrap();
+    std::os::unix::fs::symlink(source.join("b"), source.join("a/loop")).unwrap();
+    let to = dir.path().join("set");
+    let report = ingested(&source, &to, &STANDARD, 2).unwrap();
+    assert_eq!((report.splits["train"], report.faults, report.ignored), (9, 5, 1));
+    let faults = fs::read_to_string(to.join("faults.csv")).unwrap();
+    for words in [
+        "a/empty.png,the file is empty",
+        "a/cut.png",
+        "a/text.jpg,\"not a picture",
+        "leaves the folder",
+        "a/loop",
+    ] {
+        assert!(faults.contains(words), "{words}:\n{faults}");
+    }
+    let few = IngestOptions { max_faults: Some(3), ..STANDARD };
+    let error = ingested(&source, &dir.path().join("other"), &few, 2).unwrap_err();
+    assert!(matches!(error, DataError::TooManyFaults { max: 3, .. }), "{error}");
+}
+
+#[test]
+fn copies_are_counted_named_and_never_on_both_sides() {
+    let dir = TempDir::new().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    for i in 0..200 {
+        // Each picture twice: as it is, and as another encoding of the same pixels.
+        fs::write(source.join(format!("{i}.png")), png(i, 9)).unwrap();
+        let pixels = image::load_from_memory(&png(i, 9)).unwrap();
+        pixels.save_with_format(source.join(format!("{i}-again.bmp")), image::ImageFormat::Bmp).unwrap();
+    }
+    let to = dir.path().join("set");
+    let options = IngestOptions { val: 0.5, ..STANDARD };
+    let report = ingested(&source, &to, &options, 2).unwrap();
+    assert_eq!(report.duplicates, 200);
+    assert!(report.splits["validation"] > 140 && report.splits["train"] > 140, "{report:?}");
+    let duplicates = fs::read_to_string(to.join("duplicates.csv")).unwrap();
+    assert_eq!(duplicates.lines().count(), 201);
+    let sets = [opened(&to, "train"), opened(&to, "validation")];
+    let summary = Summary::of(&sets, Limits::STANDARD, |_| {}).unwrap();
+    assert_eq!((summary.samples, summary.duplicates, summary.across), (400, 200, 0));
+
+    let once = IngestOptions { dedup: true, ..STANDARD };
+    let report = ingested(&source, &to, &once, 2).unwrap();
+    assert_eq!((report.splits["train"], report.duplicates, report.dropped), (200, 200, true));
+    assert!(!to.join("data/validation-00000-of-00001.parquet").exists(), "the old set is replaced");
+}
+
+#[test]
+fn what_was_done_is_gone_on_with() {
+    let dir = TempDir::new().unwrap();
+    let mut n_done = Vec::new();
+    for i in 0..12 {
+        // A fault at another place of the order each time, where the first try gives up.
+        let source = dir.path().join(format!("source-{i}"));
+        folder(&source, 120);
+        fs::write(source.join(format!("a/cut-{i}.png")), &png(1, 40)[..60]).unwrap();
+        let options = IngestOptions { val: 0.3, shard_bytes: 3000, dedup: true, ..STANDARD };
+        let (whole, to) = (dir.path().join(format!("whole-{i}")), dir.path().join(format!("set-{i}")));
+        let expected = ingested(&source, &whole, &options, 1).unwrap();
+        let strict = IngestOptions { max_faults: Some(0), ..options.clone() };
+        ingested(&source, &to, &strict, 2).unwrap_err();
+        assert!(!to.join("data").exists());
+        let shards = fs::read_dir(to.join(".ingest")).unwrap();
+        let names = shards.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        n_done.push(names.filter(|name| name.ends_with(".parquet")).count());
+        // And what a kill leaves in the middle of a shard, and of a record.
+        fs::write(to.join(".ingest/train-00000.partial"), b"half").unwrap();
+        let fates = to.join(".ingest/fates.bin");
+        let length = fs::metadata(&fates).unwrap().len();
+        fs::OpenOptions::new().write(true).open(&fates).unwrap().set_len(length.saturating_sub(5)).unwrap();
+        assert_eq!(ingested(&source, &to, &options, 2).unwrap(), expected);
+        assert_eq!(contents(&to), contents(&whole), "stopped after {n_done:?} shards");
+    }
+    assert!(n_done.iter().max() > Some(&2) && n_done.iter().max() > n_done.iter().min(), "{n_done:?}");
+}
+
+#[test]
+fn a_source_that_has_changed_is_begun_anew() {
+    let dir = TempDir::new().unwrap();
+    let (source, to) = (dir.path().join("source"), dir.path().join("set"));
+    folder(&source, 60);
+    fs::write(source.join("a/cut.png"), &png(1, 40)[..60]).unwrap();
+    let strict = IngestOptions { max_faults: Some(0), shard_bytes: 1000, ..STANDARD };
+    ingested(&source, &to, &strict, 2).unwrap_err();
+    assert!(to.join(".ingest/state.json").exists() && !to.join("data").exists());
+    fs::remove_file(source.join("a/cut.png")).unwrap();
+    let report = ingested(&source, &to, &strict, 2).unwrap();
+    assert_eq!((report.splits["train"], report.faults), (60, 0));
+    let clean = dir.path().join("clean");
+    ingested(&source, &clean, &strict, 2).unwrap();
+    assert_eq!(contents(&to), contents(&clean));
+}
+
+#[test]
+fn an_old_set_stays_until_the_new_one_is_whole() {
+    let dir = TempDir::new().unwrap();
+    let (source, to) = (dir.path().join("source"), dir.path().join("set"));
+    folder(&source, 30);
+    ingested(&source, &to, &STANDARD, 2).unwrap();
+    let before = contents(&to.join("data"));
+    fs::write(source.join("a/cut.png"), &png(1, 40)[..60]).unwrap();
+    let strict = IngestOptions { max_faults: Some(0), ..STANDARD };
+    ingested(&source, &to, &strict, 2).unwrap_err();
+    assert_eq!(contents(&to.join("data")), before);
+    // Killed between its two renames: the next one finishes, or puts the old set back.
+    fs::create_dir_all(to.join(".ingest")).unwrap();
+    fs::rename(to.join("data"), to.join(".ingest/old")).unwrap();
+    ingested(&source, &to, &strict, 2).unwrap_err();
+    assert_eq!(contents(&to.join("data")), before);
+    fs::write(to.join("data/precious.txt"), b"x").unwrap();
+    let error = ingested(&source, &to, &STANDARD, 2).unwrap_err().to_string();
+    assert!(error.contains("precious.txt") && error.contains("no shard"), "{error}");
+}
+
+#[test]
+fn sources_without_pictures_leave_nothing_behind() {
+    let dir = TempDir::new().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("a.txt"), b"x").unwrap();
+    let error = ingested(&source, &dir.path().join("set"), &STANDARD, 2).unwrap_err().to_string();
+    assert!(error.contains("no pictures"), "{error}");
+    fs::write(source.join("a.jpg"), b"x").unwrap();
+    let error = ingested(&source, &dir.path().join("set"), &STANDARD, 2).unwrap_err().to_string();
+    assert!(error.contains("a.jpg: not a picture"), "{error}");
+    assert!(!dir.path().join("set").exists());
+    let error = ingested(&dir.path().join("nowhere"), &dir.path().join("set"), &STANDARD, 2).unwrap_err();
+    assert!(error.full().contains("nowhere") && error.full().contains("No such file"), "{}", error.full());
+}
+
+#[test]
+fn sizes_grey_and_the_first_few() {
+    let dir = TempDir::new().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    for i in 0..5 {
+        let picture = image::RgbImage::from_fn(60, 30, |x, y| image::Rgb([x as u8 * 4, y as u8 * 8, i * 50]));
+        picture.save(source.join(format!("{i}.png"))).unwrap();
+    }
+    let options = IngestOptions { max_side: Some(20), grey: true, first: Some(3), ..STANDARD };
+    let report = ingested(&source, &dir.path().join("set"), &options, 2).unwrap();
+    assert_eq!((report.splits["train"], report.channels), (3, 1));
+    let set = opened(&dir.path().join("set"), "train");
+    let picture =
+        decode_native(set.sample(0).unwrap().bytes(), byol_data::Rules::STANDARD, Limits::STANDARD).unwrap();
+    assert_eq!((picture.width, picture.height, picture.channels), (20, 10, 1));
+}
+
+#[test]
+fn cifar_stl_and_idx_become_upright_pictures() {
+    let dir = TempDir::new().unwrap();
+    // CIFAR-10: a label, then red, green and blue planes.
+    let cifar = dir.path().join("cifar/cifar-10-batches-bin");
+    fs::create_dir_all(&cifar).unwrap();
+    let mut record = vec![3u8];
+    record.extend((0..3072).map(|i| (i / 1024 * 80 + i % 32) as u8));
+    fs::write(cifar.join("data_batch_1.bin"), record.repeat(2)).unwrap();
+    fs::write(
+        cifar.join("batches.meta.txt"),
+        "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n",
+    )
+    .unwrap();
+    let to = dir.path().join("set");
+    ingested(&dir.path().join("cifar"), &to, &STANDARD, 1).unwrap();
+    let set = opened(&to, "train");
+    let picture = byol_data::decode(set.sample(1).unwrap().bytes(), 3, Limits::STANDARD).unwrap();
+    assert_eq!((set.len(), set.sample(0).unwrap().label(), &set.classes()[3][..]), (2, Some(3), "cat"));
+    assert_eq!(picture.data[5 * 3..6 * 3], [5, 85, 165]);
+    fs::write(cifar.join("data_batch_1.bin"), &record[..3000]).unwrap();
+    let error = ingested(&dir.path().join("cifar"), &to, &STANDARD, 1).unwrap_err().to_string();
+    assert!(error.contains("3000 bytes") && error.contains("3073"), "{error}");
+
+    // STL-10: planes, column by column; labels from 1.
+    let stl = dir.path().join("stl");
+    fs::create_dir(&stl).unwrap();
+    let column_major: Vec<u8> = (0..27_648).map(|i| (i % 9216 / 96 + i / 9216 * 60) as u8).collect();
+    fs::write(stl.join("train_X.bin"), &column_major).unwrap();
+    fs::write(stl.join("train_y.bin"), [10]).unwrap();
+    fs::write(stl.join("unlabeled_X.bin"), column_major.repeat(2)).unwrap();
+    let report = ingested(&stl, &to, &STANDARD, 1).unwrap();
+    assert_eq!(report.splits, BTreeMap::from([("train".into(), 1), ("unlabeled".into(), 2)]));
+    let set = opened(&to, "train");
+    let picture = byol_data::decode(set.sample(0).unwrap().bytes(), 3, Limits::STANDARD).unwrap();
+    assert_eq!((set.sample(0).unwrap().label(), &set.classes()[9][..]), (Some(9), "truck"));
+    let at = (7 * 96 + 11) * 3; // row 7, column 11
+    assert_eq!(picture.data[at..at + 3], [11, 71, 131]);
+    assert_eq!(opened(&to, "unlabeled").sample(1).unwrap().label(), None);
+
+    // IDX.
+    let mnist = dir.path().join("mnist");
+    fs::create_dir(&mnist).unwrap();
+    let images =
+        [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3][..], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]]
+            .concat();
+    fs::write(mnist.join("t10k-images-idx3-ubyte"), &images).unwrap();
+    fs::write(mnist.join("t10k-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 2, 1, 0]).unwrap();
+    let options = IngestOptions { rename: BTreeMap::from([("1".into(), "one".into())]), ..STANDARD };
+    ingested(&mnist, &to, &options, 1).unwrap();
+    let set = opened(&to, "test");
+    assert_eq!(
+        (set.classes(), set.known_labels().unwrap()),
+        (&["0".into(), "one".into()][..], vec![Some(1), Some(0)])
+    );
+    let picture = byol_data::decode(set.sample(1).unwrap().bytes(), 1, Limits::STANDARD).unwrap();
+    assert_eq!((picture.width, picture.height, picture.data), (3, 2, vec![7, 8, 9, 10, 11, 12]));
+    assert!(idx::read_labels(&mnist.join("t10k-images-idx3-ubyte")).is_err());
+}
+
+#[test]
+fn parquet_of_others_is_cut_anew_in_its_order() {
+    let dir = TempDir::new().unwrap();
+    let source = dir.path().join("source");
+    folder(&source, 50);
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    ingested(&source, &first, &STANDARD, 2).unwrap();
+    let small = IngestOptions { shard_bytes: 2000, ..STANDARD };
+    ingested(&first, &second, &small, 2).unwrap();
+    let (a, b) = (opened(&first, "train"), opened(&second, "train"));
+    assert!(contents(&second.join("data")).len() > 2);
+    assert_eq!(a.fingerprint(), b.fingerprint());
+    assert!((0..50).all(|i| a.sample(i).unwrap().path() == b.sample(i).unwrap().path()));
+}

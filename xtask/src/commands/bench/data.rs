@@ -1,0 +1,242 @@
+//! Pictures out of shards into batches of bytes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use byol_data::ingest::{IngestOptions, ingest};
+use byol_data::{
+    Cursor, DataError, Decoded, ImageDataset, Limits, Loader, LoaderConfig, OpenOptions, Partition, decode,
+};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use rayon::prelude::*;
+use serde_json::json;
+
+use crate::cli::BenchDataArgs;
+use crate::compose::Source;
+use crate::memory;
+use crate::terminal::{Progress, say};
+
+/// Repeats, of which the median counts; one more before them is not counted.
+const REPEATS: usize = 5;
+
+/// What is done with each picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Read,
+    Decode,
+    Resize,
+}
+
+/// What a batch's slots are.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    width: usize,
+    height: usize,
+    channels: usize,
+}
+
+/// Measures the loader, the stages, and the same work without a loader.
+pub fn run(args: &BenchDataArgs) -> Result<()> {
+    let opened = Opened::of(args)?;
+    let set = opened.set.clone();
+    let slot = slot(&set, args.size)?;
+    let batch = (args.batch as usize).min(set.len());
+    let threads = usize::from(args.threads);
+    let per_epoch = (set.len() / batch) as u64;
+    let n_batches = args.pictures.div_ceil(batch as u64).max(1);
+    let spinner = Progress::spinner("measuring");
+    let rate = |work: Work| -> Result<f64> { streamed(&set, slot, work, batch, n_batches, threads) };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    // The whole and the bare work by turns, so that both meet the same machine.
+    let (mut whole, mut bare) = (Vec::new(), Vec::new());
+    let work = if args.size == 0 { Work::Decode } else { Work::Resize };
+    let some: Vec<usize> =
+        (0..set.len()).step_by((set.len() as u64).div_ceil(args.pictures) as usize).collect();
+    let in_memory = some.iter().map(|&i| Ok(set.sample(i)?.bytes().to_vec())).collect::<Result<Vec<_>>>()?;
+    for repeat in 0..=REPEATS {
+        let (loader, plain) = (rate(work)?, pool.install(|| without(&in_memory, slot, work))?);
+        if repeat > 0 {
+            whole.push(loader);
+            bare.push(plain);
+        }
+    }
+    let (whole, bare) = (median(whole), median(bare));
+    let of_stage =
+        |work| -> Result<f64> { Ok(1.0 / median((0..3).map(|_| rate(work)).collect::<Result<_>>()?)) };
+    let read = of_stage(Work::Read)?;
+    let decoded = of_stage(Work::Decode)?;
+    let resized = if args.size == 0 { decoded } else { of_stage(Work::Resize)? };
+    spinner.finish();
+    let stages = json!({ "read": read, "decode": decoded - read, "resize": resized - decoded });
+    if args.json {
+        let result = json!({
+            "images_per_second": whole,
+            "threads": threads,
+            "peak_memory_bytes": memory::peak(),
+            "stages": stages,
+            "bare_images_per_second": bare,
+            "overhead": bare / whole - 1.0,
+            "size": args.size,
+            "batch": batch,
+            "samples": set.len(),
+            "batches_per_epoch": per_epoch,
+            "in_memory": set.in_memory(),
+        });
+        say(&result.to_string());
+    } else {
+        let size = if args.size == 0 { "kept".into() } else { format!("{0}x{0}", args.size) };
+        say(&format!(
+            "{} pictures, size {size}, batches of {batch}, {threads} thread(s), {}, median of {REPEATS}",
+            set.len(),
+            if set.in_memory() { "set in memory" } else { "read piece by piece" },
+        ));
+        say(&format!("loader              {whole:>9.0} images/s"));
+        say(&format!(
+            "bare, no loader     {bare:>9.0} images/s ({:+.1} % by the loader)",
+            100.0 * (bare / whole - 1.0)
+        ));
+        for (name, seconds) in [("read", read), ("decode", decoded - read), ("resize", resized - decoded)] {
+            say(&format!("  {name:<17} {:>9.1} us a picture, all threads", seconds * 1e6));
+        }
+        say(&format!("peak memory         {:>9.0} MB", memory::peak().unwrap_or_default() as f64 / 1e6));
+    }
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A set, and the folder that it was made in if it was a folder of pictures.
+struct Opened {
+    set: Arc<ImageDataset>,
+    made: Option<PathBuf>,
+}
+
+impl Opened {
+    fn of(args: &BenchDataArgs) -> Result<Self> {
+        let source = Source::from_flag(args.data.as_deref())?;
+        let mut options = OpenOptions::default();
+        if args.stream {
+            options.in_memory = 0;
+        }
+        let no_shards = matches!(&source, Source::Folder(path) if byol_data::split_names(path)?.is_empty());
+        let (Source::Folder(path), true) = (&source, no_shards) else {
+            return Ok(Self { set: Arc::new(source.open_with("train", &options)?), made: None });
+        };
+        let made = std::env::temp_dir().join(format!("byol-bench-data-{}", std::process::id()));
+        let set = made_of(path, &made, &options);
+        match set {
+            Ok(set) => Ok(Self { set: Arc::new(set), made: Some(made) }),
+            Err(error) => {
+                let _ = std::fs::remove_dir_all(&made);
+                Err(error)
+            }
+        }
+    }
+}
+
+fn made_of(pictures: &Path, to: &Path, options: &OpenOptions) -> Result<ImageDataset> {
+    let spinner = Progress::spinner("packing the pictures");
+    ingest(pictures, to, &IngestOptions::STANDARD, |_, _| {})?;
+    spinner.finish();
+    Ok(ImageDataset::open_with(to, "train", options)?)
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Some(made) = &self.made {
+            let _ = std::fs::remove_dir_all(made);
+        }
+    }
+}
+
+fn slot(set: &ImageDataset, size: usize) -> Result<Slot> {
+    let channels = byol_train::set_channels(set)?;
+    if size > 0 {
+        if channels != 1 && channels != 3 {
+            bail!("pictures of {channels} channels cannot be resized here; --size 0 keeps their size");
+        }
+        return Ok(Slot { width: size, height: size, channels });
+    }
+    let first = decode(set.sample(0)?.bytes(), channels, Limits::STANDARD)?;
+    Ok(Slot { width: first.width, height: first.height, channels })
+}
+
+/// Pictures a second through the loader.
+fn streamed(
+    set: &Arc<ImageDataset>,
+    slot: Slot,
+    work: Work,
+    batch: usize,
+    n_batches: u64,
+    threads: usize,
+) -> Result<f64> {
+    let config = LoaderConfig {
+        seed: 0,
+        batch,
+        partition: Partition::WHOLE,
+        start: Cursor::default(),
+        n_batches,
+        threads,
+        prefetch: 2,
+    };
+    let start = Instant::now();
+    let length = slot.width * slot.height * slot.channels;
+    let mut loader = Loader::<1, u8>::start(set.clone(), config, length, move |set, index, _, [out]| {
+        let sample = set.sample(index)?;
+        done(sample.bytes(), slot, work, out).map_err(|e| set.picture_error(index, &e))
+    })?;
+    let mut n = 0;
+    while let Some(batch) = loader.next() {
+        let batch = batch?;
+        n += batch.samples.len();
+        loader.recycle(batch);
+    }
+    Ok(n as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Pictures a second of the same work on pictures that lie in memory, by this thread pool.
+fn without(pictures: &[Vec<u8>], slot: Slot, work: Work) -> Result<f64> {
+    let start = Instant::now();
+    let length = slot.width * slot.height * slot.channels;
+    pictures
+        .par_iter()
+        .map_init(|| vec![0; length], |out, bytes| done(bytes, slot, work, out))
+        .collect::<Result<(), DataError>>()?;
+    Ok(pictures.len() as f64 / start.elapsed().as_secs_f64())
+}
+
+fn done(bytes: &[u8], slot: Slot, work: Work, out: &mut [u8]) -> Result<(), DataError> {
+    if work == Work::Read {
+        out[0] = bytes.iter().fold(0, |sum, byte| sum ^ byte); // touched, that is read
+        return Ok(());
+    }
+    let picture = decode(bytes, slot.channels, Limits::STANDARD)?;
+    if work == Work::Decode && (picture.width, picture.height) != (slot.width, slot.height) {
+        std::hint::black_box(&picture.data);
+        return Ok(());
+    }
+    if (picture.width, picture.height) == (slot.width, slot.height) {
+        out.copy_from_slice(&picture.data);
+        return Ok(());
+    }
+    resize(&picture, slot, out).map_err(|e| DataError::Sample(format!("{e:#}")))
+}
+
+fn resize(picture: &Decoded, slot: Slot, out: &mut [u8]) -> Result<()> {
+    thread_local! {
+        static RESIZER: std::cell::RefCell<Resizer> = std::cell::RefCell::new(Resizer::new());
+    }
+    let kind = if slot.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+    let source = ImageRef::new(picture.width as u32, picture.height as u32, &picture.data, kind)?;
+    let mut target = Image::from_slice_u8(slot.width as u32, slot.height as u32, out, kind)?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    RESIZER
+        .with_borrow_mut(|resizer| resizer.resize(&source, &mut target, &options))
+        .context("resizing a picture")
+}
