@@ -75,7 +75,7 @@ fn a_folder_of_pictures_becomes_an_encoder() {
 
     let tiny =
         "--set length.steps=2 --set warmup.steps=1 --set policy.size=16 --set encoder.width=4 --batch 4";
-    world.succeed(&format!("pretrain --data set {tiny} --set policy.base=byol --out run"));
+    world.succeed(&format!("pretrain --data set {tiny} --out run"));
     assert!(world.path("run/encoder.safetensors").exists());
     let bench =
         json(&world.succeed("bench data --data photos --size 8 --pictures 24 --threads 1 --json").out);

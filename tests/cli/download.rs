@@ -45,7 +45,7 @@ fn server(way: Way, files: Vec<(String, Vec<u8>)>) -> String {
         match (way, request.range) {
             (Way::Gone, _) => reply(stream, "404 Not Found", &[length(0)], b""),
             (Way::AlwaysBusy, _) => {
-                reply(stream, "503 Service Unavailable", &["Retry-After: 0".into(), length(0)], b"")
+                reply(stream, "503 Service Unavailable", &["Retry-After: 0".into(), length(0)], b"");
             }
             (Way::Busy, _) if n < 2 => {
                 let status = ["429 Too Many Requests", "503 Service Unavailable"][n];

@@ -23,6 +23,13 @@ use crate::cli::{BenchCommand, Cli, Command};
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     allocator::keep_memory();
+    // Panics of foreign decoders become errors; nobody needs to hear of them twice.
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !byol_data::is_guarded() {
+            loud(panic);
+        }
+    }));
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Datasets(args) => commands::datasets::run(&args),

@@ -35,6 +35,7 @@ mod dataset;
 mod decode;
 mod error;
 mod fingerprint;
+mod guard;
 #[cfg(feature = "ingest")]
 pub mod ingest;
 mod loader;
@@ -50,6 +51,7 @@ pub use dataset::{ImageDataset, OpenOptions, split_names, split_of_file};
 #[cfg(feature = "decode")]
 pub use decode::{Decoded, Header, Limits, Rules, decode, decode_native, is_picture, probe};
 pub use error::DataError;
+pub use guard::is_guarded;
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use plan::{Cursor, EpochPlan, Partition};
 pub use range_read::{LocalFile, RangeRead};

@@ -72,12 +72,23 @@ impl Ranges {
 
     /// Bytes of a range that lies within.
     pub(crate) fn bytes(&self, offset: u64, length: u64) -> io::Result<Bytes> {
+        Ok(self.read(offset, length, Vec::with_capacity)?.into())
+    }
+
+    /// The same into an empty buffer that `room` finds for so many bytes.
+    pub(crate) fn read(
+        &self,
+        offset: u64,
+        length: u64,
+        room: impl FnOnce(usize) -> Vec<u8>,
+    ) -> io::Result<Vec<u8>> {
         let within = offset.checked_add(length).is_some_and(|end| end <= self.size);
         let length = usize::try_from(length).ok().filter(|_| within);
         let length = length.ok_or_else(|| Error::from(ErrorKind::UnexpectedEof))?;
-        let mut bytes = vec![0; length];
+        let mut bytes = room(length);
+        bytes.resize(length, 0);
         self.inner.read_at(offset, &mut bytes)?;
-        Ok(bytes.into())
+        Ok(bytes)
     }
 }
 

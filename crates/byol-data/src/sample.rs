@@ -8,7 +8,7 @@ pub type SampleId = u64;
 
 /// A picture of a set, still encoded. Holds the memory that it lies in, which is shared
 /// with its neighbours.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Sample {
     /// Number within the split.
     pub id: SampleId,

@@ -1,5 +1,7 @@
 //! Files of other writers (tests/golden/parquet): pyarrow's Parquet, SciPy's .mat.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

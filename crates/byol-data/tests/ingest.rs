@@ -1,5 +1,7 @@
 //! Pictures as they come, into shards.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! Every reader of foreign bytes is fed every prefix, flipped bytes and wrong lengths: an
 //! answer or an error, no panic, and no more memory than the limits say.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -311,8 +313,9 @@ fn mat_files() {
     let path = dir.path().join("x.mat");
     mutated(&seeds, |bytes| {
         fs::write(&path, bytes).unwrap();
-        let _ = mat::read(&path)
-            .map(|arrays| arrays.iter().map(|a| (0..a.len()).map(|i| a.get(i)).count()).sum::<usize>());
+        for array in mat::read(&path).unwrap_or_default() {
+            let _ = (0..array.len()).filter_map(|i| array.get(i)).count();
+        }
     });
 }
 

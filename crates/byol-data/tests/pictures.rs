@@ -1,5 +1,7 @@
 //! Every kind of picture against Pillow's pixels (tests/golden/pictures).
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::fs;
 use std::path::Path;
 
@@ -33,4 +35,19 @@ fn pictures_of_every_kind_are_as_pillow_has_them() {
         n += 1;
     }
     assert_eq!(n, 30);
+}
+
+/// Found by fuzzing: bytes that make a decoder panic. They are an error here.
+#[test]
+fn bytes_that_make_decoders_panic_are_errors() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden"));
+    let bytes = fs::read(folder.join("pictures/damaged/panics-zune-jpeg.jpg")).unwrap();
+    let error = decode_native(&bytes, Rules::STANDARD, Limits::STANDARD).unwrap_err().to_string();
+    assert!(error.contains("damaged"), "{error}");
+    for name in ["panics-arrow", "claims-children"] {
+        let bytes = fs::read(folder.join(format!("parquet/{name}.parquet"))).unwrap();
+        let shard = byol_data::Shard::in_memory("found", bytes);
+        let error = byol_data::ImageDataset::from_shards("train", vec![shard]).unwrap_err().to_string();
+        assert!(error.contains("damaged"), "{error}");
+    }
 }

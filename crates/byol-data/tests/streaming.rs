@@ -1,5 +1,7 @@
 //! Sets that are read piece by piece, their order, and the loader.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod support;
 
 use std::io;
@@ -164,7 +166,7 @@ fn an_epoch_reads_each_byte_about_once_from_wherever_it_lies() {
     let options = OpenOptions { in_memory: 0, window: 4 << 20, ..OpenOptions::default() };
     let set = Arc::new(ImageDataset::from_shards_with("train", shards, &options).unwrap());
     assert!(read.swap(0, Ordering::Relaxed) < total / 20, "opening reads footers only");
-    let loader = Loader::<1>::start(set.clone(), config(32, 12), 1, |set, index, _, [slot]| {
+    let loader = Loader::<1>::start(set, config(32, 12), 1, |set, index, _, [slot]| {
         slot[0] = set.sample(index)?.bytes().len() as f32;
         Ok(())
     });

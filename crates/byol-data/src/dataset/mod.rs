@@ -11,7 +11,7 @@ use self::cache::Cache;
 #[cfg(feature = "ingest")]
 pub(crate) use self::files::{parquet_files, split_of_name, split_of_word};
 pub use self::files::{split_names, split_of_file};
-use crate::block::Block;
+use crate::block::{Block, Spare};
 use crate::shard::ShardReader;
 use crate::{Columns, DataError, EpochPlan, Labels, Sample, Shard};
 
@@ -60,6 +60,8 @@ pub struct ImageDataset {
     resident: Option<Vec<Arc<Block>>>,
     window: u64,
     blocks: Cache<Block>,
+    /// Memory of blocks that were forgotten.
+    spare: Option<Arc<Spare>>,
     readers: Cache<ShardReader>,
 }
 
@@ -162,6 +164,7 @@ impl ImageDataset {
             resident: None,
             window: options.window,
             blocks: Cache::new(0),
+            spare: None,
             readers: Cache::new(MAX_FOOTERS),
         }
     }
@@ -240,6 +243,7 @@ impl ImageDataset {
             let largest = largest.map_or(0, |group| u64::from(group.bytes));
             // A window, the batch that reaches into the next, and what two threads are reading.
             self.blocks = Cache::new(self.window + self.window / 8 + 2 * largest);
+            self.spare = Some(Arc::default());
             self.fingerprint = self.fingerprint_of_footers()?;
         }
         Ok(self)
@@ -375,7 +379,7 @@ impl ImageDataset {
     fn read(&self, number: usize, limit: u64) -> Result<Block, DataError> {
         let place = self.groups[number];
         let reader = self.reader(place.shard as usize)?;
-        let block = reader.block(place.group as usize, &self.texts, limit)?;
+        let block = reader.block(place.group as usize, &self.texts, limit, self.spare.as_ref())?;
         if block.len() < place.rows as usize {
             let why = "changed since the set was opened".into();
             return Err(DataError::Disagree { shard: reader.name().to_owned(), why });

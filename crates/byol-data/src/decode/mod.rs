@@ -10,6 +10,7 @@ use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
 use crate::DataError;
+use crate::guard::guarded;
 
 /// What a picture may cost before it is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +81,8 @@ pub struct Header {
     pub transparent: bool,
 }
 
-fn undecodable(why: impl ToString) -> DataError {
-    DataError::Undecodable { why: why.to_string() }
+fn undecodable(why: impl Into<String>) -> DataError {
+    DataError::Undecodable { why: why.into() }
 }
 
 fn refused(error: &ImageError) -> DataError {
@@ -94,7 +95,8 @@ fn refused(error: &ImageError) -> DataError {
 }
 
 fn reader(bytes: &[u8], limits: Limits) -> Result<(ImageFormat, impl ImageDecoder + '_), DataError> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(undecodable)?;
+    let reader =
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| undecodable(e.to_string()))?;
     let mut reader = reader;
     let Some(format) = reader.format() else {
         return Err(undecodable(unknown(bytes)));
@@ -145,11 +147,26 @@ fn unknown(bytes: &[u8]) -> String {
     }
 }
 
-/// Whether the last marker of a JPEG's end is the end of the image. One scan that is
-/// not followed by it, with whatever thumbnails before, is a file that was cut.
+/// Whether a JPEG comes to its end marker. What phones write behind it (a film, a second
+/// picture) is not looked at.
 fn jpeg_ends(bytes: &[u8]) -> bool {
-    let last = bytes.windows(2).rev().find(|pair| matches!(pair, [0xff, 0xd9 | 0xda]));
-    last == Some(&[0xff, 0xd9])
+    let mut at = 2;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(0xff, rest)) {
+        at += found + 1;
+        match bytes.get(at) {
+            None => return false,
+            Some(0xd9) => return true,
+            // Data, restarts of it, filling.
+            Some(0x00 | 0x01 | 0xd0..=0xd8) => at += 1,
+            Some(0xff) => {}
+            // A segment that says its length; after one that starts a scan come data.
+            Some(_) => match bytes.get(at + 1..at + 3) {
+                Some(length) => at += 1 + usize::from(u16::from_be_bytes([length[0], length[1]])),
+                None => return false,
+            },
+        }
+    }
+    false
 }
 
 /// Whether bytes begin as a picture that can be decoded here.
@@ -172,6 +189,13 @@ pub fn probe(bytes: &[u8], limits: Limits) -> Result<Header, DataError> {
         let (width, height, channels) = (array.width, array.height, array.channels);
         return Ok(Header { width, height, channels, deep: array.wide.is_some(), transparent: false });
     }
+    guarded(|| header(bytes, limits)).unwrap_or_else(|| Err(undecodable(STOPPED)))
+}
+
+/// What is said of a picture that makes a decoder panic.
+const STOPPED: &str = "the picture is damaged (its decoder stopped)";
+
+fn header(bytes: &[u8], limits: Limits) -> Result<Header, DataError> {
     let (_, mut decoder) = reader(bytes, limits)?;
     let (width, height) = decoder.dimensions();
     let color = decoder.color_type();
@@ -223,6 +247,10 @@ pub fn decode_native(bytes: &[u8], rules: Rules, limits: Limits) -> Result<Decod
     if npy::is_npy(bytes) {
         return npy::decode(bytes, rules, limits);
     }
+    guarded(|| pixels(bytes, rules, limits)).unwrap_or_else(|| Err(undecodable(STOPPED)))
+}
+
+fn pixels(bytes: &[u8], rules: Rules, limits: Limits) -> Result<Decoded, DataError> {
     let (_, mut decoder) = reader(bytes, limits)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let color = decoder.color_type();

@@ -180,7 +180,7 @@ pub(super) fn open(path: &Path, options: &IngestOptions) -> Result<Listing, Data
         Some(assignment) => scan.pictures.iter().filter(|p| assignment.by_path.contains_key(*p)).count(),
         None => scan.pictures.len(),
     };
-    let places: Box<dyn Fn(&Part, &str) -> Option<(Arc<str>, Option<i64>)> + Send>;
+    let places: Place;
     let labels;
     if options.assignment.is_none() && scan.pictures.iter().any(|path| scan.classes.contains_key(key(path))) {
         let (found, label) = web_dataset(scan.classes);
@@ -209,7 +209,7 @@ pub(super) fn open(path: &Path, options: &IngestOptions) -> Result<Listing, Data
 }
 
 /// Whole numbers stay numbers; texts become classes.
-fn web_dataset(classes: BTreeMap<String, String>) -> (Labels, Box<dyn Fn(&str) -> Option<i64> + Send>) {
+fn web_dataset(classes: BTreeMap<String, String>) -> (Labels, LabelOf) {
     if classes.values().all(|class| class.parse::<i64>().is_ok()) {
         let number = move |key: &str| classes.get(key)?.parse().ok().filter(|&label| label >= 0);
         return (Labels::Numbers, Box::new(number));
@@ -253,6 +253,10 @@ fn stem(path: &Path) -> String {
     name[..name.len() - end.map_or(0, str::len)].to_owned()
 }
 
+/// The label of a key.
+type LabelOf = Box<dyn Fn(&str) -> Option<i64> + Send>;
+
+/// The split and label of a member.
 type Place = Box<dyn Fn(&Part, &str) -> Option<(Arc<str>, Option<i64>)> + Send>;
 
 fn read(

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::source::{Content, Item, Listing, Signature};
 use crate::dataset::split_of_word;
@@ -128,7 +128,7 @@ fn name(path: &Path) -> String {
 }
 
 /// `train` of `train-images-idx3-ubyte.gz`, `emnist-letters-train` becomes `train`.
-fn prefix(path: &PathBuf) -> String {
+fn prefix(path: &Path) -> String {
     let name = name(path);
     let prefix = name.split_once("-images").map_or("", |(prefix, _)| prefix);
     prefix.rsplit('-').next().unwrap_or(prefix).to_owned()

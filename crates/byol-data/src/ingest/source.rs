@@ -1,7 +1,6 @@
 //! What a source is, and the pictures in it, one after the other.
 
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -9,6 +8,7 @@ use std::sync::mpsc::sync_channel;
 use sha2::{Digest, Sha256};
 
 use super::{IngestOptions, archive, cifar, folder, idx, mat, parquet, stl, table};
+use crate::guard::guarded;
 use crate::{DataError, Decoded, Labels};
 
 /// Kinds of sources.
@@ -168,7 +168,7 @@ pub(super) fn produced(
     let run = move || {
         let mut send = |item| sender.send(item).is_ok();
         // A library's panic must not look like the end of the source.
-        if catch_unwind(AssertUnwindSafe(|| work(&mut send))).is_err() {
+        if guarded(|| work(&mut send)).is_none() {
             let why = format!("the {what} reader stopped: the file is damaged");
             send(Err(DataError::Source { path: what.clone().into(), why }));
         }

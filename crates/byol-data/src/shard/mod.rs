@@ -7,6 +7,7 @@ mod labels;
 mod pages;
 mod reader;
 mod schema;
+mod thrift;
 mod writer;
 
 pub use columns::Columns;

@@ -3,8 +3,12 @@
 //! The Parquet crate allocates what a page header promises. A damaged or hostile header
 //! promises up to 2 GiB, so headers are read here first (Thrift's compact protocol).
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use parquet::basic::Compression;
+
+use super::thrift::{Compact, varint};
 
 /// Checks that no page of the chunk `bytes`, in memory, claims more than `limit` bytes
 /// when decompressed, nor more compressed ones than are there.
@@ -12,7 +16,7 @@ pub(super) fn check(bytes: &Bytes, codec: Compression, n_values: i64, limit: u64
     let mut at = 0;
     let mut values = 0i64;
     while at < bytes.len() && values < n_values {
-        let mut reader = Compact { bytes, at, depth: 0 };
+        let mut reader = Compact::at(bytes, at);
         let header =
             reader.page_header().ok_or_else(|| format!("no page header at byte {at} of the column"))?;
         at = reader.at;
@@ -40,15 +44,39 @@ pub(super) fn check(bytes: &Bytes, codec: Compression, n_values: i64, limit: u64
     Ok(())
 }
 
-fn varint(bytes: &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for (i, &byte) in bytes.iter().take(10).enumerate() {
-        value |= u64::from(byte & 0x7f).checked_shl(7 * i as u32)?;
-        if byte & 0x80 == 0 {
-            return Some(value);
+/// Where the `n_values` values of a column of bytes lie within its chunk, if its pages are
+/// such as our writer makes them: of the first version, not compressed, values plain and none
+/// missing. Nothing otherwise; the Parquet crate reads them all the same, by copying.
+pub(super) fn plain_values(bytes: &[u8], n_values: usize) -> Option<Vec<Range<usize>>> {
+    let mut values = Vec::with_capacity(n_values.min(bytes.len()));
+    let mut at = 0;
+    while values.len() < n_values {
+        let mut reader = Compact::at(bytes, at);
+        let header = reader.page_header()?;
+        let (kind, encoding) = (header.kind, header.encoding);
+        let start = reader.at;
+        let end = start.checked_add(usize::try_from(header.compressed).ok()?)?;
+        if end > bytes.len() || kind != 0 || encoding != 0 || header.compressed != header.uncompressed {
+            return None;
         }
+        let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize);
+        // Levels of definition; were a value missing, the page would be read too early to its end.
+        let mut place = start.checked_add(4)?.checked_add(word(start)?)?;
+        for _ in 0..header.values {
+            let from = place.checked_add(4)?;
+            let to = from.checked_add(word(place)?)?;
+            if to > end {
+                return None;
+            }
+            values.push(from..to);
+            place = to;
+        }
+        if place != end {
+            return None;
+        }
+        at = end;
     }
-    None
+    (values.len() == n_values).then_some(values)
 }
 
 #[derive(Debug, Default)]
@@ -59,91 +87,21 @@ struct Header {
     values: i64,
     /// Bytes of levels that stand before what is compressed (second version).
     levels: i64,
-}
-
-struct Compact<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    depth: usize,
+    /// Of the page, and of its values: 0 is a data page of the first version, and plain.
+    kind: i64,
+    encoding: i64,
 }
 
 impl Compact<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn unsigned(&mut self) -> Option<u64> {
-        let value = varint(self.bytes.get(self.at..)?)?;
-        while self.byte()? & 0x80 != 0 {}
-        Some(value)
-    }
-
-    fn signed(&mut self) -> Option<i64> {
-        let value = self.unsigned()?;
-        Some((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    /// The next field's number and type; none at the end of a struct.
-    fn field(&mut self, last: &mut i64) -> Option<Option<(i64, u8)>> {
-        let byte = self.byte()?;
-        if byte == 0 {
-            return Some(None);
-        }
-        *last = if byte >> 4 == 0 { self.signed()? } else { last.checked_add(i64::from(byte >> 4))? };
-        Some(Some((*last, byte & 0x0f)))
-    }
-
-    fn skip(&mut self, kind: u8) -> Option<()> {
-        self.depth += 1;
-        if self.depth > 16 {
-            return None;
-        }
-        match kind {
-            1 | 2 => {}                             // a truth value, in its type
-            3 => _ = self.byte()?,                  // a byte
-            4..=6 => _ = self.unsigned()?,          // numbers
-            7 => self.at = self.at.checked_add(8)?, // a double
-            8 => {
-                let length = usize::try_from(self.unsigned()?).ok()?;
-                self.at = self.at.checked_add(length)?;
-            }
-            9 | 10 => {
-                let byte = self.byte()?;
-                let n = if byte >> 4 == 15 { self.unsigned()? } else { u64::from(byte >> 4) };
-                for _ in 0..n {
-                    // A list's truth values take a byte each.
-                    if matches!(byte & 0x0f, 1 | 2) {
-                        _ = self.byte()?
-                    } else {
-                        self.skip(byte & 0x0f)?
-                    }
-                    if self.at > self.bytes.len() {
-                        return None;
-                    }
-                }
-            }
-            12 => {
-                let mut last = 0;
-                while let Some((_, kind)) = self.field(&mut last)? {
-                    self.skip(kind)?;
-                }
-            }
-            _ => return None,
-        }
-        self.depth -= 1;
-        (self.at <= self.bytes.len()).then_some(())
-    }
-
     fn page_header(&mut self) -> Option<Header> {
         let mut header = Header::default();
         let mut last = 0;
         while let Some((number, kind)) = self.field(&mut last)? {
             match (number, kind) {
+                (1, 5) => header.kind = self.signed()?,
                 (2, 5) => header.uncompressed = self.signed()?,
                 (3, 5) => header.compressed = self.signed()?,
-                (5, 12) => header.values = self.numbers()?[0],
+                (5, 12) => [header.values, header.encoding, ..] = self.numbers()?,
                 (8, 12) => {
                     let numbers = self.numbers()?;
                     header.values = numbers[0];

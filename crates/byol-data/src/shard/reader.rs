@@ -1,7 +1,10 @@
 use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, BinaryArray, RecordBatch, StringArray};
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
@@ -11,16 +14,25 @@ use parquet::file::reader::ChunkReader;
 
 use super::columns::{self, Columns, Found};
 use super::file::Shard;
-use super::footer::{check_places, footer_text, guarded, read_json};
+use super::footer::{check_claims, check_places, footer_text, guarded, read_json};
 use super::labels::Values;
 use super::pages;
 use super::schema::{self, Content, Labels};
 use crate::DataError;
-use crate::block::Block;
+use crate::block::{Block, Spare};
 use crate::range_read::Region;
 
 /// What is done with a row: its picture if it has one, path, label, number.
 type Row<'a> = dyn FnMut(Option<&[u8]>, &str, Option<i64>, usize) -> Result<(), DataError> + 'a;
+
+/// Which columns are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Want {
+    All,
+    /// Paths and labels.
+    NoBytes,
+    Labels,
+}
 
 /// Bytes of a row group that is read whole when a shard is read from first to last; one
 /// that is larger is read a page at a time.
@@ -57,6 +69,7 @@ impl ShardReader {
     pub fn open_with(shard: Shard, asked: &Columns) -> Result<Self, DataError> {
         let damaged = |why: String| DataError::Damaged { shard: shard.name.clone(), why };
         let ranges = shard.ranges()?;
+        check_claims(&ranges).map_err(damaged)?;
         // Types as Parquet has them: arrow's own variants (large, view, dictionary) need no
         // cases of their own.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -154,7 +167,7 @@ impl ShardReader {
     /// The distinct texts of the label column, into `names`.
     pub(crate) fn collect_texts(&self, names: &mut BTreeSet<String>, limit: usize) -> Result<(), DataError> {
         let ranges = self.shard.ranges()?;
-        self.read(ranges, None, true, 4096, &mut |batch| {
+        self.read(ranges, None, Want::Labels, 4096, &mut |batch| {
             let values = Values::of(self.column(batch, self.columns.label_name.as_deref()));
             for row in 0..batch.num_rows() {
                 if let Some(text) = values.text(row)
@@ -178,7 +191,7 @@ impl ShardReader {
             return Ok(());
         }
         let ranges = self.shard.ranges()?;
-        self.read(ranges, None, true, 4096, &mut |batch| {
+        self.read(ranges, None, Want::Labels, 4096, &mut |batch| {
             let values = Values::of(self.column(batch, self.columns.label_name.as_deref()));
             for row in 0..batch.num_rows() {
                 into.push(self.label(&values, row, names)?);
@@ -188,17 +201,39 @@ impl ShardReader {
     }
 
     /// One row group, its checksum verified where the file has one. Refused if its pictures
-    /// are more than `limit` bytes.
-    pub(crate) fn block(&self, group: usize, names: &[String], limit: u64) -> Result<Block, DataError> {
+    /// are more than `limit` bytes. Memory comes from `spare`, if there is one.
+    pub(crate) fn block(
+        &self,
+        group: usize,
+        names: &[String],
+        limit: u64,
+        spare: Option<&Arc<Spare>>,
+    ) -> Result<Block, DataError> {
         let (n_rows, size) = self.group_size(group);
-        let mut block = Block::default();
-        self.group(group, names, limit, &mut |bytes, path, label, at| {
-            if block.len() == 0 {
-                block.reserve(usize::try_from(size).unwrap_or_default().min(64 << 20), n_rows);
+        let Some(region) = self.region(group, limit, spare)? else { return Ok(Block::default()) };
+        let places = self.places(group, &region);
+        let block = match places {
+            Some(places) => {
+                let mut block = Block::of(places, spare.cloned());
+                self.read(region.clone(), Some(group), Want::NoBytes, 1024, &mut |batch| {
+                    self.rows_of(batch, group, names, &mut |_, path, label, _| {
+                        block.describe(path, label);
+                        Ok(())
+                    })
+                })?;
+                block.fill(region.bytes.into()); // not copied: nobody else has it
+                block
             }
-            block.push(self.there(bytes, path, at)?, path, label);
-            Ok(())
-        })?;
+            None => {
+                let mut block = Block::default();
+                block.reserve(usize::try_from(size).unwrap_or_default().min(64 << 20), n_rows);
+                self.rows(region, group, names, &mut |bytes, path, label, at| {
+                    block.push(self.there(bytes, path, at)?, path, label);
+                    Ok(())
+                })?;
+                block
+            }
+        };
         if block.len() != n_rows {
             let why = format!("row group {group} has {} rows of {n_rows}", block.len());
             return Err(DataError::Damaged { shard: self.shard.name.clone(), why });
@@ -206,8 +241,29 @@ impl ShardReader {
         Ok(block)
     }
 
-    /// Reads a row group whole, verifies it, and hands out its rows.
-    fn group(&self, group: usize, names: &[String], limit: u64, row: &mut Row<'_>) -> Result<(), DataError> {
+    /// Where the pictures of a row group of ours lie in it, so that they need not be copied.
+    fn places(&self, group: usize, region: &Region) -> Option<Vec<Range<usize>>> {
+        self.sums.as_ref()?;
+        let about = self.metadata.metadata().row_group(group);
+        let column = about.columns().iter().find(|c| c.column_path().parts() == ["image", "bytes"])?;
+        let (from, length) = column.byte_range();
+        let from = usize::try_from(from.checked_sub(region.start)?).ok()?;
+        let chunk = region.bytes.get(from..from.checked_add(usize::try_from(length).ok()?)?)?;
+        let places = pages::plain_values(chunk, usize::try_from(about.num_rows()).ok()?)?;
+        // A picture has bytes.
+        places
+            .iter()
+            .all(|p| !p.is_empty())
+            .then(|| places.into_iter().map(|p| p.start + from..p.end + from).collect())
+    }
+
+    /// Reads a row group whole and verifies it; nothing if it has no columns.
+    fn region(
+        &self,
+        group: usize,
+        limit: u64,
+        spare: Option<&Arc<Spare>>,
+    ) -> Result<Option<Region>, DataError> {
         let (_, size) = self.group_size(group);
         if size > limit {
             return Err(DataError::RowGroupTooLarge {
@@ -231,10 +287,11 @@ impl ShardReader {
             });
         let damaged = |why: String| DataError::Damaged { shard: self.shard.name.clone(), why };
         if start > end {
-            return Ok(());
+            return Ok(None);
         }
-        let bytes = self.shard.ranges()?.bytes(start, end - start);
-        let bytes = bytes.map_err(DataError::io("reading", &self.shard.name))?;
+        let room = |length| spare.map_or_else(|| Vec::with_capacity(length), |spare| spare.take(length));
+        let bytes = self.shard.ranges()?.read(start, end - start, room);
+        let bytes = Bytes::from(bytes.map_err(DataError::io("reading", &self.shard.name))?);
         if let Some(sums) = &self.sums
             && crc32fast::hash(&bytes) != sums[group]
         {
@@ -250,7 +307,7 @@ impl ShardReader {
                     .map_err(|why| damaged(format!("row group {group}, {}: {why}", column.column_path())))?;
             }
         }
-        self.rows(Region { start, bytes }, group, names, row)
+        Ok(Some(Region { start, bytes }))
     }
 
     /// Calls `row` with each row's encoded picture, path and label, in order. Texts that are
@@ -276,7 +333,9 @@ impl ShardReader {
     ) -> Result<(), DataError> {
         for group in 0..self.n_groups() {
             if self.group_size(group).1 <= WHOLE_GROUP {
-                self.group(group, names, WHOLE_GROUP, &mut row)?;
+                if let Some(region) = self.region(group, WHOLE_GROUP, None)? {
+                    self.rows(region, group, names, &mut row)?;
+                }
             } else {
                 self.rows(self.shard.ranges()?, group, names, &mut row)?;
             }
@@ -298,36 +357,60 @@ impl ShardReader {
     ) -> Result<(), DataError> {
         let before: i64 =
             self.metadata.metadata().row_groups()[..group].iter().map(RowGroupMetaData::num_rows).sum();
-        let mut at = usize::try_from(before).unwrap_or_default();
-        self.read(source, Some(group), false, 64, &mut |batch| {
-            let damaged = |why: String| DataError::Damaged { shard: self.shard.name.clone(), why };
-            let image = self.column(batch, Some(&self.columns.image_name));
-            let (bytes, paths) =
-                image.and_then(pictures).ok_or_else(|| damaged("its column of pictures".into()))?;
-            let labels = Values::of(self.column(batch, self.columns.label_name.as_deref()));
-            for i in 0..batch.num_rows() {
-                let path = paths.filter(|p| p.is_valid(i)).map_or("", |p| p.value(i));
-                let there = bytes.is_valid(i) && !bytes.value(i).is_empty();
-                row(there.then(|| bytes.value(i)), path, self.label(&labels, i, names)?, at)?;
-                at += 1;
-            }
+        let mut first = usize::try_from(before).unwrap_or_default();
+        self.read(source, Some(group), Want::All, 64, &mut |batch| {
+            self.rows_of(batch, first, names, row)?;
+            first += batch.num_rows();
             Ok(())
         })
+    }
+
+    /// The rows of a batch, whose first has the number `first`.
+    fn rows_of(
+        &self,
+        batch: &RecordBatch,
+        first: usize,
+        names: &[String],
+        row: &mut Row<'_>,
+    ) -> Result<(), DataError> {
+        let damaged = |why: String| DataError::Damaged { shard: self.shard.name.clone(), why };
+        let image = self.column(batch, Some(&self.columns.image_name));
+        let image = image.and_then(pictures).ok_or_else(|| damaged("its column of pictures".into()))?;
+        let (bytes, paths) = image;
+        let labels = Values::of(self.column(batch, self.columns.label_name.as_deref()));
+        for i in 0..batch.num_rows() {
+            let path = paths.filter(|p| p.is_valid(i)).map_or("", |p| p.value(i));
+            let bytes = bytes.filter(|b| b.is_valid(i) && !b.value(i).is_empty()).map(|b| b.value(i));
+            row(bytes, path, self.label(&labels, i, names)?, first + i)?;
+        }
+        Ok(())
     }
 
     fn read(
         &self,
         source: impl ChunkReader + 'static,
         group: Option<usize>,
-        labels_only: bool,
+        want: Want,
         n_rows: usize,
         take: &mut dyn FnMut(&RecordBatch) -> Result<(), DataError>,
     ) -> Result<(), DataError> {
         let damaged = |why: String| DataError::Damaged { shard: self.shard.name.clone(), why };
         guarded(&self.shard, || {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, self.metadata.clone());
-            let roots = self.columns.label.into_iter().chain((!labels_only).then_some(self.columns.image));
-            let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
+            let schema = self.metadata.parquet_schema();
+            let wanted = |leaf: &usize| {
+                let root = schema.get_column_root_idx(*leaf);
+                let is_bytes =
+                    || schema.column(*leaf).path().parts().last().is_some_and(|name| name == "bytes");
+                Some(root) == self.columns.label
+                    || root == self.columns.image
+                        && match want {
+                            Want::All => true,
+                            Want::NoBytes => !is_bytes(),
+                            Want::Labels => false,
+                        }
+            };
+            let mask = ProjectionMask::leaves(schema, (0..schema.num_columns()).filter(wanted));
             let mut builder = builder.with_batch_size(n_rows).with_projection(mask);
             if let Some(group) = group {
                 builder = builder.with_row_groups(vec![group]);
@@ -372,11 +455,12 @@ impl ShardReader {
     }
 }
 
-fn pictures(column: &dyn Array) -> Option<(&BinaryArray, Option<&StringArray>)> {
+/// The arrays of pictures and paths, those of them that were read.
+fn pictures(column: &dyn Array) -> Option<(Option<&BinaryArray>, Option<&StringArray>)> {
     if let Some(image) = column.as_struct_opt() {
-        let bytes = image.column_by_name("bytes")?.as_binary_opt()?;
+        let bytes = image.column_by_name("bytes").and_then(|b| b.as_binary_opt());
         Some((bytes, image.column_by_name("path").and_then(|p| p.as_string_opt())))
     } else {
-        Some((column.as_binary_opt()?, None))
+        Some((Some(column.as_binary_opt()?), None))
     }
 }

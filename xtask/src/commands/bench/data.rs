@@ -22,6 +22,9 @@ use crate::terminal::{Progress, say};
 /// Repeats, of which the median counts; one more before them is not counted.
 const REPEATS: usize = 5;
 
+/// Bytes of pictures that are kept for the work without a loader.
+const MAX_BARE: usize = 48 << 20;
+
 /// What is done with each picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
@@ -53,9 +56,7 @@ pub fn run(args: &BenchDataArgs) -> Result<()> {
     // The whole and the bare work by turns, so that both meet the same machine.
     let (mut whole, mut bare) = (Vec::new(), Vec::new());
     let work = if args.size == 0 { Work::Decode } else { Work::Resize };
-    let some: Vec<usize> =
-        (0..set.len()).step_by((set.len() as u64).div_ceil(args.pictures) as usize).collect();
-    let in_memory = some.iter().map(|&i| Ok(set.sample(i)?.bytes().to_vec())).collect::<Result<Vec<_>>>()?;
+    let in_memory = some_of(&set, args.pictures)?;
     for repeat in 0..=REPEATS {
         let (loader, plain) = (rate(work)?, pool.install(|| without(&in_memory, slot, work))?);
         if repeat > 0 {
@@ -104,6 +105,21 @@ pub fn run(args: &BenchDataArgs) -> Result<()> {
         say(&format!("peak memory         {:>9.0} MB", memory::peak().unwrap_or_default() as f64 / 1e6));
     }
     Ok(())
+}
+
+/// Pictures from all over the set, as many as the memory of a window holds.
+fn some_of(set: &ImageDataset, n: u64) -> Result<Vec<Vec<u8>>> {
+    let step = (set.len() as u64).div_ceil(n.min(set.len() as u64)).max(1) as usize;
+    let (mut pictures, mut bytes) = (Vec::new(), 0);
+    for index in (0..set.len()).step_by(step) {
+        let picture = set.sample(index)?.bytes().to_vec();
+        bytes += picture.len();
+        if bytes > MAX_BARE && !pictures.is_empty() {
+            break;
+        }
+        pictures.push(picture);
+    }
+    Ok(pictures)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
