@@ -28,34 +28,48 @@
 //! # Ok::<(), byol_data::DataError>(())
 //! ```
 
+#[cfg(feature = "dataset")]
 mod atomic;
+#[cfg(feature = "dataset")]
 mod block;
+#[cfg(feature = "dataset")]
 mod dataset;
 #[cfg(feature = "decode")]
 mod decode;
 mod error;
+#[cfg(feature = "dataset")]
 mod fingerprint;
 mod guard;
 #[cfg(feature = "ingest")]
 pub mod ingest;
+#[cfg(feature = "loader")]
 mod loader;
+#[cfg(feature = "dataset")]
 mod plan;
 mod range_read;
+#[cfg(feature = "dataset")]
 mod sample;
 mod shard;
-#[cfg(feature = "decode")]
+#[cfg(all(feature = "decode", feature = "loader"))]
 mod summary;
 
+#[cfg(feature = "dataset")]
 pub use atomic::write_atomic;
+#[cfg(feature = "dataset")]
 pub use dataset::{ImageDataset, OpenOptions, split_names, split_of_file};
 #[cfg(feature = "decode")]
 pub use decode::{Decoded, Header, Limits, Rules, decode, decode_native, is_picture, probe};
 pub use error::DataError;
 pub use guard::is_guarded;
+#[cfg(feature = "loader")]
 pub use loader::{Batch, Loader, LoaderConfig};
+#[cfg(feature = "dataset")]
 pub use plan::{Cursor, EpochPlan, Partition};
 pub use range_read::{LocalFile, RangeRead};
+#[cfg(feature = "dataset")]
 pub use sample::{NewSample, Sample, SampleId};
-pub use shard::{Columns, Labels, ROW_GROUP_BYTES, Shard, ShardReader, ShardWriter};
-#[cfg(feature = "decode")]
+pub use shard::{Columns, Labels, Shard, ShardReader};
+#[cfg(feature = "dataset")]
+pub use shard::{ROW_GROUP_BYTES, ShardWriter};
+#[cfg(all(feature = "decode", feature = "loader"))]
 pub use summary::Summary;

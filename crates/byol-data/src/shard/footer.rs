@@ -79,11 +79,3 @@ pub(super) fn footer_text(metadata: &ParquetMetaData, key: &str) -> Option<Strin
     let pairs = metadata.file_metadata().key_value_metadata()?;
     pairs.iter().find(|pair| pair.key == key)?.value.clone()
 }
-
-/// What stands under a key as JSON; nothing where the key is not there.
-pub(super) fn read_json<T: serde::de::DeserializeOwned>(
-    metadata: &ParquetMetaData,
-    key: &str,
-) -> Result<Option<T>, ()> {
-    footer_text(metadata, key).map(|text| serde_json::from_str(&text).map_err(|_| ())).transpose()
-}

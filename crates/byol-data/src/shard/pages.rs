@@ -3,6 +3,7 @@
 //! The Parquet crate allocates what a page header promises. A damaged or hostile header
 //! promises up to 2 GiB, so headers are read here first (Thrift's compact protocol).
 
+#[cfg(feature = "dataset")]
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -47,6 +48,7 @@ pub(super) fn check(bytes: &Bytes, codec: Compression, n_values: i64, limit: u64
 /// Where the `n_values` values of a column of bytes lie within its chunk, if its pages are
 /// such as our writer makes them: of the first version, not compressed, values plain and none
 /// missing. Nothing otherwise; the Parquet crate reads them all the same, by copying.
+#[cfg(feature = "dataset")]
 pub(super) fn plain_values(bytes: &[u8], n_values: usize) -> Option<Vec<Range<usize>>> {
     let mut values = Vec::with_capacity(n_values.min(bytes.len()));
     let mut at = 0;

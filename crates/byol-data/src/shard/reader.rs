@@ -1,6 +1,4 @@
 use std::collections::BTreeSet;
-use std::ops::Range;
-use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, BinaryArray, RecordBatch, StringArray};
@@ -14,12 +12,11 @@ use parquet::file::reader::ChunkReader;
 
 use super::columns::{self, Columns, Found};
 use super::file::Shard;
-use super::footer::{check_claims, check_places, footer_text, guarded, read_json};
+use super::footer::{check_claims, check_places, footer_text, guarded};
 use super::labels::Values;
 use super::pages;
 use super::schema::{self, Content, Labels};
 use crate::DataError;
-use crate::block::{Block, Spare};
 use crate::range_read::Region;
 
 /// What is done with a row: its picture if it has one, path, label, number.
@@ -27,9 +24,10 @@ type Row<'a> = dyn FnMut(Option<&[u8]>, &str, Option<i64>, usize) -> Result<(), 
 
 /// Which columns are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Want {
+pub(super) enum Want {
     All,
     /// Paths and labels.
+    #[cfg(feature = "dataset")]
     NoBytes,
     Labels,
 }
@@ -42,13 +40,14 @@ const WHOLE_GROUP: u64 = 256 << 20;
 /// `bytes`, or plain binary) and, optionally, one of labels (whole numbers or texts).
 #[derive(Debug)]
 pub struct ShardReader {
-    shard: Shard,
-    metadata: ArrowReaderMetadata,
-    columns: Found,
-    sums: Option<Vec<u32>>,
-    content: Option<Content>,
+    pub(super) shard: Shard,
+    pub(super) metadata: ArrowReaderMetadata,
+    pub(super) columns: Found,
+    pub(super) sums: Option<Vec<u32>>,
+    #[cfg_attr(not(feature = "dataset"), expect(dead_code, reason = "sets look at it"))]
+    pub(super) content: Option<Content>,
     labels: Labels,
-    n_rows: usize,
+    pub(super) n_rows: usize,
 }
 
 impl ShardReader {
@@ -98,16 +97,17 @@ impl ShardReader {
         if usize::try_from(counted) != Ok(n_rows) {
             return Err(damaged(format!("{n_rows} rows, and {counted} in its row groups")));
         }
-        let sums = read_json::<Vec<u32>>(metadata.metadata(), schema::CRC_KEY)
-            .map_err(|()| damaged("unreadable checksums".into()))?;
+        let sums = footer_text(metadata.metadata(), schema::CRC_KEY);
+        let sums = sums.map(|text| serde_json::from_str::<Vec<u32>>(&text)).transpose();
+        let sums = sums.map_err(|_| damaged("unreadable checksums".into()))?;
         if let Some(sums) = &sums
             && sums.len() != metadata.metadata().num_row_groups()
         {
             let groups = metadata.metadata().num_row_groups();
             return Err(damaged(format!("{} checksums for {groups} row groups", sums.len())));
         }
-        let content = read_json::<Content>(metadata.metadata(), schema::CONTENT_KEY)
-            .map_err(|()| damaged("unreadable description of its content".into()))?
+        let content = footer_text(metadata.metadata(), schema::CONTENT_KEY)
+            .and_then(|text| Content::from_json(&text))
             .filter(|content| content.rows == n_rows as u64);
         let ours = metadata.metadata().file_metadata().created_by() == Some(schema::CREATED_BY);
         if ours && (sums.is_none() || content.is_none()) {
@@ -127,15 +127,8 @@ impl ShardReader {
         &self.labels
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.shard.name
-    }
-
-    pub(crate) fn content(&self) -> Option<&Content> {
-        self.content.as_ref()
-    }
-
-    pub(crate) fn has_texts(&self) -> bool {
+    /// Whether its labels are texts.
+    pub fn has_texts(&self) -> bool {
         self.columns.texts
     }
 
@@ -150,22 +143,13 @@ impl ShardReader {
         (usize::try_from(group.num_rows()).unwrap_or_default(), bytes.unsigned_abs())
     }
 
-    /// For sets that are not read to the end when they are opened: footer and length.
-    pub(crate) fn layout_hash(&self) -> String {
-        use sha2::{Digest, Sha256};
-        let mut hash = Sha256::new();
-        for group in self.metadata.metadata().row_groups() {
-            hash.update(group.num_rows().to_le_bytes());
-            for column in group.columns() {
-                let (from, length) = column.byte_range();
-                hash.update([from, length].map(u64::to_le_bytes).concat());
-            }
-        }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// The distinct texts of the label column, into `names`.
-    pub(crate) fn collect_texts(&self, names: &mut BTreeSet<String>, limit: usize) -> Result<(), DataError> {
+    /// The distinct texts of the label column, into `names`; the classes of a set are those
+    /// of all its shards, sorted.
+    ///
+    /// # Errors
+    ///
+    /// If there are more than `limit`, or the column cannot be read.
+    pub fn collect_texts(&self, names: &mut BTreeSet<String>, limit: usize) -> Result<(), DataError> {
         let ranges = self.shard.ranges()?;
         self.read(ranges, None, Want::Labels, 4096, &mut |batch| {
             let values = Values::of(self.column(batch, self.columns.label_name.as_deref()));
@@ -184,85 +168,12 @@ impl ShardReader {
         })
     }
 
-    /// The labels of all rows; texts by their place in `names`.
-    pub(crate) fn all_labels(&self, names: &[String], into: &mut Vec<Option<i64>>) -> Result<(), DataError> {
-        if self.columns.label.is_none() {
-            into.resize(into.len() + self.n_rows, None);
-            return Ok(());
-        }
-        let ranges = self.shard.ranges()?;
-        self.read(ranges, None, Want::Labels, 4096, &mut |batch| {
-            let values = Values::of(self.column(batch, self.columns.label_name.as_deref()));
-            for row in 0..batch.num_rows() {
-                into.push(self.label(&values, row, names)?);
-            }
-            Ok(())
-        })
-    }
-
-    /// One row group, its checksum verified where the file has one. Refused if its pictures
-    /// are more than `limit` bytes. Memory comes from `spare`, if there is one.
-    pub(crate) fn block(
-        &self,
-        group: usize,
-        names: &[String],
-        limit: u64,
-        spare: Option<&Arc<Spare>>,
-    ) -> Result<Block, DataError> {
-        let (n_rows, size) = self.group_size(group);
-        let Some(region) = self.region(group, limit, spare)? else { return Ok(Block::default()) };
-        let places = self.places(group, &region);
-        let block = match places {
-            Some(places) => {
-                let mut block = Block::of(places, spare.cloned());
-                self.read(region.clone(), Some(group), Want::NoBytes, 1024, &mut |batch| {
-                    self.rows_of(batch, group, names, &mut |_, path, label, _| {
-                        block.describe(path, label);
-                        Ok(())
-                    })
-                })?;
-                block.fill(region.bytes.into()); // not copied: nobody else has it
-                block
-            }
-            None => {
-                let mut block = Block::default();
-                block.reserve(usize::try_from(size).unwrap_or_default().min(64 << 20), n_rows);
-                self.rows(region, group, names, &mut |bytes, path, label, at| {
-                    block.push(self.there(bytes, path, at)?, path, label);
-                    Ok(())
-                })?;
-                block
-            }
-        };
-        if block.len() != n_rows {
-            let why = format!("row group {group} has {} rows of {n_rows}", block.len());
-            return Err(DataError::Damaged { shard: self.shard.name.clone(), why });
-        }
-        Ok(block)
-    }
-
-    /// Where the pictures of a row group of ours lie in it, so that they need not be copied.
-    fn places(&self, group: usize, region: &Region) -> Option<Vec<Range<usize>>> {
-        self.sums.as_ref()?;
-        let about = self.metadata.metadata().row_group(group);
-        let column = about.columns().iter().find(|c| c.column_path().parts() == ["image", "bytes"])?;
-        let (from, length) = column.byte_range();
-        let from = usize::try_from(from.checked_sub(region.start)?).ok()?;
-        let chunk = region.bytes.get(from..from.checked_add(usize::try_from(length).ok()?)?)?;
-        let places = pages::plain_values(chunk, usize::try_from(about.num_rows()).ok()?)?;
-        // A picture has bytes.
-        places
-            .iter()
-            .all(|p| !p.is_empty())
-            .then(|| places.into_iter().map(|p| p.start + from..p.end + from).collect())
-    }
-
     /// Reads a row group whole and verifies it; nothing if it has no columns.
-    fn region(
+    pub(super) fn region(
         &self,
         group: usize,
         limit: u64,
-        spare: Option<&Arc<Spare>>,
+        room: impl FnOnce(usize) -> Vec<u8>,
     ) -> Result<Option<Region>, DataError> {
         let (_, size) = self.group_size(group);
         if size > limit {
@@ -289,7 +200,6 @@ impl ShardReader {
         if start > end {
             return Ok(None);
         }
-        let room = |length| spare.map_or_else(|| Vec::with_capacity(length), |spare| spare.take(length));
         let bytes = self.shard.ranges()?.read(start, end - start, room);
         let bytes = Bytes::from(bytes.map_err(DataError::io("reading", &self.shard.name))?);
         if let Some(sums) = &self.sums
@@ -333,7 +243,7 @@ impl ShardReader {
     ) -> Result<(), DataError> {
         for group in 0..self.n_groups() {
             if self.group_size(group).1 <= WHOLE_GROUP {
-                if let Some(region) = self.region(group, WHOLE_GROUP, None)? {
+                if let Some(region) = self.region(group, WHOLE_GROUP, Vec::with_capacity)? {
                     self.rows(region, group, names, &mut row)?;
                 }
             } else {
@@ -343,12 +253,17 @@ impl ShardReader {
         Ok(())
     }
 
-    fn there<'a>(&self, bytes: Option<&'a [u8]>, path: &str, at: usize) -> Result<&'a [u8], DataError> {
+    pub(super) fn there<'a>(
+        &self,
+        bytes: Option<&'a [u8]>,
+        path: &str,
+        at: usize,
+    ) -> Result<&'a [u8], DataError> {
         let only = if path.is_empty() { "" } else { "; only its path is recorded" };
         bytes.ok_or_else(|| self.layout(format!("row {at} ({path}) has no picture bytes{only}")))
     }
 
-    fn rows(
+    pub(super) fn rows(
         &self,
         source: impl ChunkReader + 'static,
         group: usize,
@@ -366,7 +281,7 @@ impl ShardReader {
     }
 
     /// The rows of a batch, whose first has the number `first`.
-    fn rows_of(
+    pub(super) fn rows_of(
         &self,
         batch: &RecordBatch,
         first: usize,
@@ -386,7 +301,7 @@ impl ShardReader {
         Ok(())
     }
 
-    fn read(
+    pub(super) fn read(
         &self,
         source: impl ChunkReader + 'static,
         group: Option<usize>,
@@ -400,13 +315,14 @@ impl ShardReader {
             let schema = self.metadata.parquet_schema();
             let wanted = |leaf: &usize| {
                 let root = schema.get_column_root_idx(*leaf);
-                let is_bytes =
-                    || schema.column(*leaf).path().parts().last().is_some_and(|name| name == "bytes");
                 Some(root) == self.columns.label
                     || root == self.columns.image
                         && match want {
                             Want::All => true,
-                            Want::NoBytes => !is_bytes(),
+                            #[cfg(feature = "dataset")]
+                            Want::NoBytes => {
+                                schema.column(*leaf).path().parts().last().is_none_or(|name| name != "bytes")
+                            }
                             Want::Labels => false,
                         }
             };
@@ -422,12 +338,17 @@ impl ShardReader {
         })
     }
 
-    fn column<'a>(&self, batch: &'a RecordBatch, name: Option<&str>) -> Option<&'a dyn Array> {
+    pub(super) fn column<'a>(&self, batch: &'a RecordBatch, name: Option<&str>) -> Option<&'a dyn Array> {
         let position = batch.schema_ref().fields().iter().position(|f| Some(f.name().as_str()) == name);
         Some(batch.column(position?).as_ref())
     }
 
-    fn label(&self, values: &Values<'_>, row: usize, names: &[String]) -> Result<Option<i64>, DataError> {
+    pub(super) fn label(
+        &self,
+        values: &Values<'_>,
+        row: usize,
+        names: &[String],
+    ) -> Result<Option<i64>, DataError> {
         if let Some(text) = values.text(row) {
             // All were collected when the set was opened.
             return Ok(names.binary_search_by(|name| name.as_str().cmp(text)).ok().map(|i| i as i64));
@@ -441,12 +362,12 @@ impl ShardReader {
         Ok(label)
     }
 
-    fn layout(&self, why: String) -> DataError {
+    pub(super) fn layout(&self, why: String) -> DataError {
         DataError::Layout { shard: self.shard.name.clone(), why }
     }
 
     /// Numbers of the leaf columns that are read.
-    fn leaves<'a>(&'a self, group: &'a RowGroupMetaData) -> impl Iterator<Item = usize> + 'a {
+    pub(super) fn leaves<'a>(&'a self, group: &'a RowGroupMetaData) -> impl Iterator<Item = usize> + 'a {
         let schema = group.schema_descr();
         (0..group.num_columns()).filter(move |&leaf| {
             let root = schema.get_column_root_idx(leaf);

@@ -1,11 +1,13 @@
 //! The Hugging Face image layout.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+#[cfg(feature = "dataset")]
+use std::{collections::HashMap, sync::Arc};
 
+#[cfg(feature = "dataset")]
 use arrow_schema::{DataType, Field, Fields, Schema};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
+#[cfg(feature = "dataset")]
+use serde_json::json;
 
 /// Who wrote a shard.
 pub(crate) const CREATED_BY: &str = "byol-data";
@@ -17,15 +19,34 @@ pub(crate) const CRC_KEY: &str = "byol.row_group_crc32";
 pub(crate) const CONTENT_KEY: &str = "byol.content";
 
 /// What a shard of ours says of its content, so that nobody need read it to know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Content {
     /// Of pictures and labels in order.
     pub(crate) fingerprint: String,
     /// Pictures.
     pub(crate) rows: u64,
     /// The most that a picture has, where whoever wrote the shard had looked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) channels: Option<usize>,
+}
+
+impl Content {
+    pub(crate) fn from_json(text: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        Some(Self {
+            fingerprint: value.get("fingerprint")?.as_str()?.to_owned(),
+            rows: value.get("rows")?.as_u64()?,
+            channels: value.get("channels").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok()),
+        })
+    }
+
+    #[cfg(feature = "dataset")]
+    pub(crate) fn to_json(&self) -> String {
+        let mut value = json!({ "fingerprint": self.fingerprint, "rows": self.rows });
+        if let Some(channels) = self.channels {
+            value["channels"] = json!(channels);
+        }
+        value.to_string()
+    }
 }
 
 /// What the labels of a set are.
@@ -40,6 +61,7 @@ pub enum Labels {
 }
 
 impl Labels {
+    #[cfg(feature = "dataset")]
     pub(crate) fn classes(&self) -> &[String] {
         match self {
             Self::Classes(names) => names,
@@ -48,10 +70,12 @@ impl Labels {
     }
 }
 
+#[cfg(feature = "dataset")]
 pub(crate) fn image_fields() -> Fields {
     Fields::from(vec![Field::new("bytes", DataType::Binary, true), Field::new("path", DataType::Utf8, true)])
 }
 
+#[cfg(feature = "dataset")]
 /// The schema of a shard; without labels there is no label column.
 pub(crate) fn schema(labels: &Labels) -> Arc<Schema> {
     let mut fields = vec![Field::new("image", DataType::Struct(image_fields()), true)];
@@ -62,6 +86,7 @@ pub(crate) fn schema(labels: &Labels) -> Arc<Schema> {
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }
 
+#[cfg(feature = "dataset")]
 pub(crate) fn features_json(labels: &Labels) -> String {
     let mut features = json!({ "image": { "_type": "Image" } });
     match labels {

@@ -162,8 +162,8 @@ impl<W: Write + Send> ShardWriter<W> {
             rows: self.fingerprint.n(),
             channels: self.channels,
         };
-        let content = serde_json::to_string(&content).unwrap_or_default(); // strings and numbers always can
-        let sums = serde_json::to_string(&self.sums).unwrap_or_default();
+        let content = content.to_json();
+        let sums = serde_json::to_string(&self.sums).unwrap_or_default(); // numbers always can
         self.writer.append_key_value_metadata(KeyValue::new(schema::CRC_KEY.to_owned(), sums));
         self.writer.append_key_value_metadata(KeyValue::new(schema::CONTENT_KEY.to_owned(), content));
         let failure = self.failure.clone();

@@ -1,0 +1,110 @@
+//! Row groups as blocks in memory, for sets.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::labels::Values;
+use super::pages;
+use super::reader::{ShardReader, Want};
+use super::schema::Content;
+use crate::DataError;
+use crate::block::{Block, Spare};
+use crate::range_read::Region;
+
+impl ShardReader {
+    pub(crate) fn name(&self) -> &str {
+        &self.shard.name
+    }
+
+    pub(crate) fn content(&self) -> Option<&Content> {
+        self.content.as_ref()
+    }
+
+    /// For sets that are not read to the end when they are opened: footer and length.
+    pub(crate) fn layout_hash(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let mut hash = Sha256::new();
+        for group in self.metadata.metadata().row_groups() {
+            hash.update(group.num_rows().to_le_bytes());
+            for column in group.columns() {
+                let (from, length) = column.byte_range();
+                hash.update([from, length].map(u64::to_le_bytes).concat());
+            }
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The labels of all rows; texts by their place in `names`.
+    pub(crate) fn all_labels(&self, names: &[String], into: &mut Vec<Option<i64>>) -> Result<(), DataError> {
+        if self.columns.label.is_none() {
+            into.resize(into.len() + self.n_rows, None);
+            return Ok(());
+        }
+        let ranges = self.shard.ranges()?;
+        self.read(ranges, None, Want::Labels, 4096, &mut |batch| {
+            let values = Values::of(self.column(batch, self.columns.label_name.as_deref()));
+            for row in 0..batch.num_rows() {
+                into.push(self.label(&values, row, names)?);
+            }
+            Ok(())
+        })
+    }
+
+    /// One row group, its checksum verified where the file has one. Refused if its pictures
+    /// are more than `limit` bytes. Memory comes from `spare`, if there is one.
+    pub(crate) fn block(
+        &self,
+        group: usize,
+        names: &[String],
+        limit: u64,
+        spare: Option<&Arc<Spare>>,
+    ) -> Result<Block, DataError> {
+        let (n_rows, size) = self.group_size(group);
+        let room = |length| spare.map_or_else(|| Vec::with_capacity(length), |spare| spare.take(length));
+        let Some(region) = self.region(group, limit, room)? else { return Ok(Block::default()) };
+        let places = self.places(group, &region);
+        let block = match places {
+            Some(places) => {
+                let mut block = Block::of(places, spare.cloned());
+                self.read(region.clone(), Some(group), Want::NoBytes, 1024, &mut |batch| {
+                    self.rows_of(batch, group, names, &mut |_, path, label, _| {
+                        block.describe(path, label);
+                        Ok(())
+                    })
+                })?;
+                block.fill(region.bytes.into()); // not copied: nobody else has it
+                block
+            }
+            None => {
+                let mut block = Block::default();
+                block.reserve(usize::try_from(size).unwrap_or_default().min(64 << 20), n_rows);
+                self.rows(region, group, names, &mut |bytes, path, label, at| {
+                    block.push(self.there(bytes, path, at)?, path, label);
+                    Ok(())
+                })?;
+                block
+            }
+        };
+        if block.len() != n_rows {
+            let why = format!("row group {group} has {} rows of {n_rows}", block.len());
+            return Err(DataError::Damaged { shard: self.shard.name.clone(), why });
+        }
+        Ok(block)
+    }
+
+    /// Where the pictures of a row group of ours lie in it, so that they need not be copied.
+    fn places(&self, group: usize, region: &Region) -> Option<Vec<Range<usize>>> {
+        self.sums.as_ref()?;
+        let about = self.metadata.metadata().row_group(group);
+        let column = about.columns().iter().find(|c| c.column_path().parts() == ["image", "bytes"])?;
+        let (from, length) = column.byte_range();
+        let from = usize::try_from(from.checked_sub(region.start)?).ok()?;
+        let chunk = region.bytes.get(from..from.checked_add(usize::try_from(length).ok()?)?)?;
+        let places = pages::plain_values(chunk, usize::try_from(about.num_rows()).ok()?)?;
+        // A picture has bytes.
+        places
+            .iter()
+            .all(|p| !p.is_empty())
+            .then(|| places.into_iter().map(|p| p.start + from..p.end + from).collect())
+    }
+}
