@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use crate::{DataError, Decoded, ImageDataset, Limits, Rules, decode_native};
 
@@ -68,7 +67,7 @@ impl Summary {
     ) -> Result<Self, DataError> {
         let mut by_channels: BTreeMap<usize, Sums> = BTreeMap::new();
         let mut sizes: BTreeMap<(usize, usize), u64> = BTreeMap::new();
-        let mut labels: BTreeMap<i64, u64> = BTreeMap::new();
+        let mut labels: BTreeMap<(usize, i64), u64> = BTreeMap::new();
         let mut hashes: HashMap<[u8; 16], usize> = HashMap::new();
         let mut n_done = 0;
         let mut summary = Self {
@@ -101,7 +100,7 @@ impl Summary {
             for (index, (bytes, label, seen)) in (start..end).zip(looked) {
                 summary.bytes += bytes as u64;
                 match label {
-                    Some(label) => *labels.entry(label).or_default() += 1,
+                    Some(label) => *labels.entry((number, label)).or_default() += 1,
                     None => summary.unlabelled += 1,
                 }
                 let seen = match seen {
@@ -124,14 +123,7 @@ impl Summary {
             n_done += (end - start) as u64;
             progress(n_done);
         }
-        summary.classes =
-            match splits.iter().map(ImageDataset::classes).find(|c| !c.is_empty()).unwrap_or_default() {
-                [] => labels.iter().map(|(label, &n)| (label.to_string(), n)).collect(),
-                names => {
-                    let count = |i: usize| labels.get(&(i as i64)).copied().unwrap_or_default();
-                    names.iter().enumerate().map(|(i, name)| (name.clone(), count(i))).collect()
-                }
-            };
+        summary.classes = by_name(splits, &labels);
         summary.sizes = sizes.into_iter().collect();
         summary.sizes.sort_by_key(|&(size, n)| (std::cmp::Reverse(n), size));
         summary.moments(&by_channels);
@@ -165,6 +157,31 @@ impl Summary {
     }
 }
 
+/// Counts of classes by name, in the order of the first split that has each. Splits may number
+/// the same names differently.
+fn by_name(splits: &[ImageDataset], labels: &BTreeMap<(usize, i64), u64>) -> Vec<(String, u64)> {
+    let mut classes: Vec<(String, u64)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut add = |name: String, n: u64| {
+        let place = *places.entry(name.clone()).or_insert_with(|| {
+            classes.push((name, 0));
+            classes.len() - 1
+        });
+        classes[place].1 += n;
+    };
+    for (number, set) in splits.iter().enumerate() {
+        for (i, name) in set.classes().iter().enumerate() {
+            add(name.clone(), labels.get(&(number, i as i64)).copied().unwrap_or_default());
+        }
+    }
+    for (&(number, label), &n) in labels {
+        if splits[number].classes().is_empty() {
+            add(label.to_string(), n);
+        }
+    }
+    classes
+}
+
 impl Seen {
     fn of(picture: &Decoded) -> Self {
         let mut sums = vec![(0u64, 0u64); picture.channels];
@@ -174,13 +191,7 @@ impl Seen {
                 sum.1 += u64::from(value) * u64::from(value);
             }
         }
-        let mut digest = Sha256::new();
-        digest.update(
-            [picture.width, picture.height, picture.channels].map(|n| (n as u64).to_le_bytes()).concat(),
-        );
-        digest.update(&picture.data);
-        let mut hash = [0; 16];
-        hash.copy_from_slice(&digest.finalize()[..16]);
+        let hash = picture.hash();
         Self { size: (picture.width, picture.height), channels: picture.channels, sums, hash }
     }
 }

@@ -288,3 +288,76 @@ fn parquet_of_others_is_cut_anew_in_its_order() {
     assert_eq!(a.fingerprint(), b.fingerprint());
     assert!((0..50).all(|i| a.sample(i).unwrap().path() == b.sample(i).unwrap().path()));
 }
+
+#[test]
+fn files_of_classes_lie_beside_pictures_in_archives() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("pictures.tar");
+    let mut archive = tar::Builder::new(fs::File::create(&path).unwrap());
+    let mut add = |name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        archive.append_data(&mut header, name, bytes).unwrap();
+    };
+    for i in 0..4 {
+        let split = if i < 3 { "train" } else { "test" };
+        // A point within the name, and a picture of a longer name than its class's.
+        let end = if i == 1 { "seen.png" } else { "png" };
+        add(&format!("{split}/v1.{i}.{end}"), &png(i, 9));
+        add(
+            &format!("{split}/v1.{i}{}.cls", if i == 1 { ".seen" } else { "" }),
+            format!("{}", i * 2).as_bytes(),
+        );
+    }
+    archive.into_inner().unwrap();
+    let to = dir.path().join("set");
+    let report = ingested(&path, &to, &STANDARD, 2).unwrap();
+    assert_eq!(report.splits, BTreeMap::from([("train".into(), 3), ("test".into(), 1)]));
+    assert_eq!(opened(&to, "train").known_labels().unwrap(), [Some(0), Some(2), Some(4)]);
+    assert_eq!(opened(&to, "test").known_labels().unwrap(), [Some(6)]);
+}
+
+#[test]
+fn grey_is_the_same_picture_in_one_channel_and_in_three() {
+    let dir = TempDir::new().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    for i in 0..40u8 {
+        let grey = image::GrayImage::from_fn(7, 5, |x, y| image::Luma([(x * 30 + y) as u8 ^ i]));
+        grey.save(source.join(format!("{i}.png"))).unwrap();
+        image::DynamicImage::from(grey).into_rgb8().save(source.join(format!("{i}-rgb.png"))).unwrap();
+    }
+    let to = dir.path().join("set");
+    let report = ingested(&source, &to, &IngestOptions { val: 0.5, ..STANDARD }, 2).unwrap();
+    assert_eq!((report.duplicates, report.channel_kinds), (40, vec![1, 3]));
+    let sets = [opened(&to, "train"), opened(&to, "validation")];
+    let summary = Summary::of(&sets, Limits::STANDARD, |_| {}).unwrap();
+    assert_eq!((summary.duplicates, summary.across), (40, 0));
+    let options = IngestOptions { dedup: true, grey: true, ..STANDARD };
+    assert_eq!(ingested(&source, &to, &options, 2).unwrap().splits["train"], 40);
+}
+
+#[test]
+fn tables_are_separated_by_whatever_separates_them() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("0.png"), png(0, 9)).unwrap();
+    for text in
+        ["file;what\n0.png;x, y\n;z\n", "file\twhat\n0.png\tx, y\n\tz\n", "file,what\n0.png,\"x, y\"\n,z\n"]
+    {
+        let table = dir.path().join("t.csv");
+        fs::write(&table, text).unwrap();
+        let columns = byol_data::Columns { label: Some("what".into()), ..Default::default() };
+        let options = IngestOptions { columns, ..STANDARD };
+        let report = ingested(&table, &dir.path().join("set"), &options, 1).unwrap();
+        assert_eq!((report.splits["train"], &report.classes[0][..]), (1, "x, y"), "{text}");
+        assert_eq!(report.first_faults[0].reason, "a row without a path");
+    }
+    let options =
+        IngestOptions { columns: byol_data::Columns { label: Some("x".into()), image: None }, ..STANDARD };
+    fs::create_dir(dir.path().join("f")).unwrap();
+    let error =
+        ingested(&dir.path().join("f"), &dir.path().join("set"), &options, 1).unwrap_err().to_string();
+    assert!(error.contains("has no columns"), "{error}");
+}

@@ -53,6 +53,9 @@ fn fetch(file: &SourceFile, mirror: Option<&str>, to: &Path) -> Result<()> {
     };
     // Under another name until it is known to be right.
     let unverified = to.with_file_name(format!("{}.unverified", file.name));
+    if urls.is_empty() {
+        bail!("{}: the manifest names no address for it; --from or --mirror does", file.name);
+    }
     let mut errors = Vec::new();
     for url in &urls {
         let fetched =
@@ -119,7 +122,7 @@ fn verified(file: &SourceFile, path: &Path) -> Result<Option<String>> {
     match expected {
         Some(expected) if !expected.eq_ignore_ascii_case(&found) => bail!(
             "{}: its {kind} is {found}, the manifest says {expected}: this is another file, or a damaged one",
-            path.display()
+            path.with_file_name(&file.name).display()
         ),
         Some(_) if file.confirmed => Ok(None),
         Some(_) => Ok(Some(format!(

@@ -132,9 +132,9 @@ pub fn find(name: &str) -> Result<Manifest> {
     let names: Vec<&str> = MANIFESTS.iter().map(|(name, _)| *name).collect();
     let near = names.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
     let near = near.filter(|near| strsim::jaro(near, name) > 0.7);
-    let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}"));
     let message =
-        format!("no data set is called `{name}`{hint} There are: {}, and hf:OWNER/NAME", names.join(", "));
+        format!("no data set is called `{name}`{hint}. There are: {}, and hf:OWNER/NAME", names.join(", "));
     Err(Usage(message).into())
 }
 

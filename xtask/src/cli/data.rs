@@ -66,8 +66,8 @@ pub struct DownloadArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A source is a folder of pictures (sub-folders are classes; train, val and test are splits; a flat
-folder has no labels), a CSV or TSV file with a column of paths, a tar or zip archive or a folder
-of tars (WebDataset, or folders within), Parquet files with a column of pictures, or the files of
+folder has no labels), a CSV or TSV file with a column of paths (from its own folder on, or
+absolute), a tar or zip archive or a folder of tars (WebDataset, or folders within), Parquet files with a column of pictures, or the files of
 MNIST, CIFAR, STL-10 or SVHN. Pictures are JPEG, PNG, WebP, GIF (the first), BMP, TIFF, PNM, or
 NumPy's .npy (height x width x channels, 8 or 16 bits, any number of channels). They are kept as
 they are unless a flag says otherwise; 16 bits become 8.
@@ -102,7 +102,7 @@ pub struct IngestArgs {
     pub grey: bool,
     /// Hold out this share of `train` as `validation`, chosen by what the pictures show: copies
     /// of one picture are never on both sides.
-    #[arg(long, value_name = "FRACTION", default_value_t = 0.0)]
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.0, allow_negative_numbers = true)]
     pub val: f64,
     /// Leave out pictures that have been there before, pixel for pixel.
     #[arg(long)]
@@ -123,7 +123,7 @@ pub struct IngestArgs {
     #[arg(long, value_name = "MB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub shard_size: u64,
     /// Longest side of a picture that is read.
-    #[arg(long, value_name = "PIXELS", default_value_t = 65_535)]
+    #[arg(long, value_name = "PIXELS", default_value_t = 65_535, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit_side: u32,
     /// Megapixels (10^6) of a picture that is read.
     #[arg(long, value_name = "N", default_value_t = 178)]

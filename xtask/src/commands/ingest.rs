@@ -84,6 +84,12 @@ pub fn say(to: &Path, report: &IngestReport) {
             crate::terminal::tell(&format!("  {}: {}", fault.path, fault.reason));
         }
     }
+    if report.channel_kinds.len() > 1 && report.channel_kinds != [1, 3] {
+        crate::terminal::tell(&format!(
+            "warning: there are pictures of {:?} channels; an encoder takes one number of them",
+            report.channel_kinds
+        ));
+    }
     if report.ignored > 0 {
         crate::terminal::tell(&format!("note: {} other files are no pictures", report.ignored));
     }

@@ -66,6 +66,27 @@ pub struct Decoded {
     pub data: Vec<u8>,
 }
 
+#[cfg(any(feature = "ingest", feature = "loader"))]
+impl Decoded {
+    /// A hash of what it shows: grey is the same in one channel and in three.
+    pub(crate) fn hash(&self) -> [u8; 16] {
+        use sha2::{Digest, Sha256};
+        let is_grey = self.channels == 3 && self.data.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]);
+        let channels = if is_grey { 1 } else { self.channels };
+        let mut digest = Sha256::new();
+        digest.update([self.width, self.height, channels].map(|n| (n as u64).to_le_bytes()).concat());
+        if is_grey {
+            let first: Vec<u8> = self.data.iter().step_by(3).copied().collect();
+            digest.update(&first);
+        } else {
+            digest.update(&self.data);
+        }
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&digest.finalize()[..16]);
+        hash
+    }
+}
+
 /// What a header says of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {

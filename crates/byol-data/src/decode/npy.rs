@@ -40,7 +40,7 @@ pub(super) fn header(bytes: &[u8], limits: Limits) -> Result<Array, DataError> {
     let missing = || fault("its header has not the keys descr, fortran_order and shape");
     let kind = value("descr").and_then(|v| v.strip_prefix('\'')?.split('\'').next()).ok_or_else(missing)?;
     let wide = match kind {
-        "|u1" | "u1" | "<u1" | ">u1" | "|b1" => None,
+        "|u1" | "u1" | "<u1" | ">u1" => None,
         "<u2" => Some(true),
         ">u2" => Some(false),
         other => {

@@ -66,9 +66,11 @@ fn walk_tar(reader: impl Read, visit: &mut dyn FnMut(Member<'_>) -> bool) -> Res
         last.clone_from(&name);
         let size = entry.size();
         if !visit(Member { name, kind, size, content: &mut entry }) {
-            break;
+            return Ok(());
         }
     }
+    // To the end, where a compressed archive has its checksum.
+    std::io::copy(&mut archive.into_inner(), &mut std::io::sink()).map_err(|e| damaged(&last, e))?;
     Ok(())
 }
 
@@ -115,7 +117,7 @@ fn key(path: &str) -> &str {
 struct Scan {
     /// Paths of members that claim to be pictures.
     pictures: Vec<String>,
-    /// What the files beside them say of their classes, by key.
+    /// What the files beside them say of their classes, by those files' names.
     classes: BTreeMap<String, String>,
     ignored: u64,
 }
@@ -138,7 +140,7 @@ impl Scan {
                 if member.content.read_to_string(&mut text).is_ok()
                     && let Some(class) = class_of(extension, &text)
                 {
-                    self.classes.insert(key(&path).to_owned(), class);
+                    self.classes.insert(stem_of(&path).to_owned(), class);
                 }
             } else {
                 self.ignored += 1;
@@ -146,6 +148,17 @@ impl Scan {
             true
         });
     }
+}
+
+/// A path without its last extension.
+fn stem_of(path: &str) -> &str {
+    let name = path.rfind('/').map_or(0, |at| at + 1);
+    path[name..].rfind('.').map_or(path, |point| &path[..name + point])
+}
+
+/// The class in the file that bears a picture's whole name, or else its WebDataset key.
+fn class_beside<'a>(classes: &'a BTreeMap<String, String>, path: &str) -> Option<&'a String> {
+    classes.get(stem_of(path)).or_else(|| classes.get(key(path)))
 }
 
 fn class_of(extension: &str, text: &str) -> Option<String> {
@@ -180,29 +193,27 @@ pub(super) fn open(path: &Path, options: &IngestOptions) -> Result<Listing, Data
         Some(assignment) => scan.pictures.iter().filter(|p| assignment.by_path.contains_key(*p)).count(),
         None => scan.pictures.len(),
     };
-    let places: Place;
-    let labels;
-    if options.assignment.is_none() && scan.pictures.iter().any(|path| scan.classes.contains_key(key(path))) {
-        let (found, label) = web_dataset(scan.classes);
-        labels = found;
-        places = Box::new(move |part, path| {
-            Some((part.split.clone().unwrap_or_else(|| "train".into()), label(key(path))))
-        });
+    // Several archives are each a folder: their names are splits, not classes.
+    let inner = |path: &str| {
+        let cut = if several { path.find('/').map_or(0, |at| at + 1) } else { 0 };
+        path[cut..].to_owned()
+    };
+    let inside: Vec<String> = scan.pictures.iter().map(|path| inner(path)).collect();
+    let found = Places::of(inside.iter().map(String::as_str), true, options.assignment.as_ref());
+    let has_class = |path: &String| class_beside(&scan.classes, path).is_some();
+    let (labels, label) = if options.assignment.is_none() && scan.pictures.iter().any(has_class) {
+        let (labels, label) = web_dataset(scan.classes);
+        (labels, Some(label))
     } else {
-        // Several archives are each a folder: their names are splits, not classes.
-        let inner = |path: &str| {
-            let cut = if several { path.find('/').map_or(0, |at| at + 1) } else { 0 };
-            path[cut..].to_owned()
-        };
-        let inside: Vec<String> = scan.pictures.iter().map(|path| inner(path)).collect();
-        let found = Places::of(inside.iter().map(String::as_str), true, options.assignment.as_ref());
-        labels = found.labels();
-        places = Box::new(move |part, path| {
-            let placed = found.of_path(&path[part.prefix.len()..])?;
-            let split = part.split.clone().filter(|_| &*placed.split == "train" && several);
-            Some((split.unwrap_or(placed.split), placed.label))
-        });
-    }
+        (found.labels(), None)
+    };
+    let places: Place = Box::new(move |part, path| {
+        let placed = found.of_path(&path[part.prefix.len()..])?;
+        // What a folder says of the split goes before what the archive's name says.
+        let split = part.split.clone().filter(|_| &*placed.split == "train" && (several || label.is_some()));
+        let class = label.as_ref().map_or(placed.label, |label| label(path));
+        Some((split.unwrap_or(placed.split), class))
+    });
     let items = read(parts, options.limits, places)?;
     let ignored = scan.ignored;
     Ok(Listing { labels, n_items: Some(n_items as u64), signature, ignored, items: Box::new(items) })
@@ -211,13 +222,14 @@ pub(super) fn open(path: &Path, options: &IngestOptions) -> Result<Listing, Data
 /// Whole numbers stay numbers; texts become classes.
 fn web_dataset(classes: BTreeMap<String, String>) -> (Labels, LabelOf) {
     if classes.values().all(|class| class.parse::<i64>().is_ok()) {
-        let number = move |key: &str| classes.get(key)?.parse().ok().filter(|&label| label >= 0);
+        let number = move |path: &str| class_beside(&classes, path)?.parse().ok().filter(|&label| label >= 0);
         return (Labels::Numbers, Box::new(number));
     }
     let names: BTreeSet<&String> = classes.values().collect();
     let names: Vec<String> = names.into_iter().cloned().collect();
     let labels = Labels::Classes(names.clone());
-    let position = move |key: &str| names.binary_search(classes.get(key)?).ok().map(|i| i as i64);
+    let position =
+        move |path: &str| names.binary_search(class_beside(&classes, path)?).ok().map(|i| i as i64);
     (labels, Box::new(position))
 }
 
@@ -253,7 +265,7 @@ fn stem(path: &Path) -> String {
     name[..name.len() - end.map_or(0, str::len)].to_owned()
 }
 
-/// The label of a key.
+/// The label of a path.
 type LabelOf = Box<dyn Fn(&str) -> Option<i64> + Send>;
 
 /// The split and label of a member.

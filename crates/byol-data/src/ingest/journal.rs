@@ -1,6 +1,6 @@
 //! What is done, so that an ingest that was killed goes on where it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -49,7 +49,8 @@ impl Fate {
 pub(super) struct Done {
     pub(super) split: String,
     pub(super) rows: u64,
-    pub(super) channels: usize,
+    /// Numbers of channels that its pictures have.
+    pub(super) channels: BTreeSet<usize>,
     pub(super) bytes: u64,
 }
 

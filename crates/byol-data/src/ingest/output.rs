@@ -1,6 +1,6 @@
 //! The shards of a set that is being made, and how they come to their place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ struct Open {
     partial: PathBuf,
     path: PathBuf,
     writer: ShardWriter<BufWriter<File>>,
-    channels: usize,
+    channels: BTreeSet<usize>,
 }
 
 impl Output {
@@ -61,12 +61,12 @@ impl Output {
                 let file = File::create(&partial).map_err(DataError::io("writing", &partial))?;
                 let out = BufWriter::with_capacity(1 << 20, file);
                 let writer = ShardWriter::new(out, &partial.display().to_string(), self.labels.clone())?;
-                let open = Open { partial, path, writer, channels: 0 };
+                let open = Open { partial, path, writer, channels: BTreeSet::new() };
                 self.open.entry(split.to_owned()).or_insert(open)
             }
         };
         open.writer.push(sample)?;
-        open.channels = open.channels.max(channels);
+        open.channels.insert(channels);
         let full = open.writer.n_bytes() >= self.shard_bytes;
         self.skip(split);
         if full {
@@ -80,7 +80,7 @@ impl Output {
             return Ok(());
         };
         let (rows, bytes) = (writer.len() as u64, writer.n_bytes());
-        writer.set_channels(channels);
+        writer.set_channels(channels.last().copied().unwrap_or_default());
         let file = writer.finish()?.into_inner().map_err(|e| DataError::Io {
             action: "writing",
             path: partial.clone(),

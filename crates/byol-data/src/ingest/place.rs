@@ -34,6 +34,9 @@ pub(super) struct Placed {
     pub(super) label: Option<i64>,
 }
 
+/// Folders that stand beside splits and are some themselves.
+const BESIDE_SPLITS: [&str; 4] = ["unlabeled", "unlabelled", "extra", "unsup"];
+
 /// The places of pictures by their paths.
 pub(super) struct Places {
     /// Folders before what counts, with their `/`.
@@ -79,8 +82,13 @@ impl Places {
         }
         let first = |path: &'a str| path[prefix.len()..].split_once('/').map(|(folder, _)| folder);
         let firsts: BTreeSet<&str> = paths.clone().filter_map(first).collect();
-        let splits = firsts.iter().any(|folder| split_of_word(folder) == Some("train"))
-            || !firsts.is_empty() && firsts.iter().all(|folder| split_of_word(folder).is_some());
+        // `train` beside `bus` and `car`, without folders inside, is a class like them.
+        let is_split = |folder: &str| split_of_word(folder).is_some() || BESIDE_SPLITS.contains(&folder);
+        let nested = paths.clone().any(|path| {
+            let rest = path[prefix.len()..].split_once('/');
+            rest.is_some_and(|(folder, inner)| split_of_word(folder) == Some("train") && inner.contains('/'))
+        });
+        let splits = !firsts.is_empty() && firsts.iter().all(|folder| is_split(folder)) || nested;
         let mut places = Self { prefix, splits, classes: Vec::new(), assignment: None };
         let classes: BTreeSet<&str> = paths.filter_map(|path| places.split_and_class(path).1).collect();
         places.classes = classes.into_iter().map(str::to_owned).collect();
@@ -147,6 +155,10 @@ mod tests {
         );
         assert_eq!(placed(&["set/cat/a.png", "set/dog/b.png"], true), ["train:cat", "train:dog"]);
         assert_eq!(placed(&["set/cat/a.png", "set/dog/b.png"], false), ["train:set", "train:set"]);
+        assert_eq!(
+            placed(&["bus/a.png", "car/b.png", "train/c.png"], false),
+            ["train:bus", "train:car", "train:train"]
+        );
         assert_eq!(placed(&["set/a.png", "set/b.png"], true), ["train:-", "train:-"]);
     }
 

@@ -8,7 +8,6 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType as RowFilter, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
-use sha2::{Digest, Sha256};
 
 use super::source::Content;
 use super::{IngestOptions, smallest_grey_png};
@@ -20,7 +19,7 @@ use crate::{DataError, Decoded, Rules, decode_native, probe};
 pub(super) struct Prepared {
     pub(super) bytes: Vec<u8>,
     pub(super) channels: usize,
-    /// Of width, height, channels and pixels as they came, decoded.
+    /// Of what it shows, as it is written.
     pub(super) hash: [u8; 16],
 }
 
@@ -46,13 +45,6 @@ pub(super) fn prepare(content: Content, options: &IngestOptions) -> Result<Prepa
             (Some(bytes), picture, changed)
         }
     };
-    let mut digest = Sha256::new();
-    digest
-        .update([picture.width, picture.height, picture.channels].map(|n| (n as u64).to_le_bytes()).concat());
-    digest.update(&picture.data);
-    let mut hash = [0; 16];
-    hash.copy_from_slice(&digest.finalize()[..16]);
-
     let mut picture = picture;
     if options.grey && picture.channels == 3 {
         picture = greyed(&picture);
@@ -64,7 +56,7 @@ pub(super) fn prepare(content: Content, options: &IngestOptions) -> Result<Prepa
         picture = shrunk(&picture, side)?;
         changed = true;
     }
-    let channels = picture.channels;
+    let (channels, hash) = (picture.channels, picture.hash());
     let bytes = match encoded {
         Some(bytes) if !changed => bytes,
         Some(bytes) => {
@@ -92,7 +84,7 @@ fn look(bytes: &[u8], options: &IngestOptions) -> Result<(Decoded, bool), DataEr
     let picture = decode_native(bytes, options.rules, options.limits)?;
     let header = probe(bytes, options.limits)?;
     let background = options.rules.background != Rules::STANDARD.background;
-    Ok((picture, header.deep || header.transparent && background))
+    Ok((picture, header.deep || header.transparent && (background || options.grey)))
 }
 
 fn greyed(picture: &Decoded) -> Decoded {

@@ -92,6 +92,12 @@ pub(super) fn open(path: &Path, options: &IngestOptions) -> Result<(Format, List
         None if about.is_dir() => of_folder(path)?,
         None => of_file(path)?,
     };
+    let asked = options.columns.image.is_some() || options.columns.label.is_some();
+    if asked && !matches!(format, Format::Table | Format::Parquet) {
+        let why =
+            "it has no columns; --image-column and --label-column are of tables and Parquet files".into();
+        return Err(DataError::Source { path: path.into(), why });
+    }
     let mut listing = match format {
         Format::Folder => folder::open(path, options),
         Format::Table => table::open(path, options),
@@ -206,9 +212,9 @@ impl Signature {
 
 /// Extensions of files that claim to be pictures, read here or not.
 pub(super) fn claims_picture(name: &str) -> bool {
-    const EXTENSIONS: [&str; 22] = [
+    const EXTENSIONS: [&str; 28] = [
         "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "dib", "tif", "tiff", "npy", "ppm", "pgm",
-        "pbm", "pnm", "pam", "heic", "heif", "avif", "jp2", "jxl",
+        "pbm", "pnm", "pam", "heic", "heif", "avif", "jp2", "jxl", "tga", "ico", "cr2", "nef", "arw", "dng",
     ];
     let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use super::IngestOptions;
@@ -53,6 +54,9 @@ pub(super) fn open(path: &Path, options: &IngestOptions) -> Result<Listing, Data
 
 /// The file of a row: an absolute path is taken at its word, a relative one stays within.
 fn inside(root: &Path, path: &str) -> Result<PathBuf, String> {
+    if path.is_empty() {
+        return Err("a row without a path".into());
+    }
     let given = Path::new(path);
     if given.is_absolute() {
         return Ok(given.into());
@@ -68,13 +72,24 @@ fn inside(root: &Path, path: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// The separator that the first line has most of; commas where it has none.
+fn delimiter(path: &Path) -> Result<u8, DataError> {
+    let mut start = Vec::new();
+    let file = File::open(path).map_err(DataError::io("opening", path))?;
+    file.take(1 << 16).read_to_end(&mut start).map_err(DataError::io("reading", path))?;
+    let line = start.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let count = |separator: u8| line.iter().filter(|&&byte| byte == separator).count();
+    let most = [b';', b'\t', b','].into_iter().max_by_key(|&separator| count(separator));
+    Ok(most.filter(|&separator| count(separator) > 0).unwrap_or(b','))
+}
+
 fn read(path: &Path, root: &Path, options: &IngestOptions) -> Result<Vec<Row>, DataError> {
     let fault = |why: String| DataError::Source { path: path.into(), why };
     let file = File::open(path).map_err(DataError::io("opening", path))?;
-    let tabs = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
+    let delimiter = delimiter(path)?;
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
-        .delimiter(if tabs { b'\t' } else { b',' })
+        .delimiter(delimiter)
         .flexible(true)
         .trim(csv::Trim::All)
         .from_reader(file);

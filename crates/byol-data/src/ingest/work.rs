@@ -1,6 +1,6 @@
 //! The ingest itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 
@@ -34,6 +34,9 @@ pub struct IngestReport {
     pub labelled: bool,
     /// The most channels of a picture.
     pub channels: usize,
+    /// All numbers of channels that pictures have. 1 beside 3 is grey among colour; others do
+    /// not go together.
+    pub channel_kinds: Vec<usize>,
     /// Bytes of the pictures.
     pub bytes: u64,
     /// Shards.
@@ -358,7 +361,9 @@ impl Run<'_> {
         )?;
         let rows = duplicates.iter().map(|(path, first)| [path.as_str(), first]).collect();
         write("duplicates.csv", ["path", "same_as"], rows)?;
-        report.channels = journal.shards().iter().map(|done| done.channels).max().unwrap_or_default();
+        let kinds: BTreeSet<usize> = journal.shards().iter().flat_map(|done| done.channels.clone()).collect();
+        report.channels = kinds.last().copied().unwrap_or_default();
+        report.channel_kinds = kinds.into_iter().collect();
         report.bytes = journal.shards().iter().map(|done| done.bytes).sum();
         report.shards = journal.shards().len() as u64;
         report.faults = faults.len() as u64;

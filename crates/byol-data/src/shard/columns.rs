@@ -16,8 +16,19 @@ pub struct Columns {
 /// Names that pictures go by, the likeliest first.
 const IMAGE_NAMES: [&str; 8] = ["image", "img", "images", "picture", "jpg", "png", "image_bytes", "bytes"];
 /// Names that labels go by, the likeliest first.
-const LABEL_NAMES: [&str; 9] =
-    ["label", "labels", "class", "fine_label", "target", "category", "cls", "label_name", "class_name"];
+const LABEL_NAMES: [&str; 11] = [
+    "label",
+    "labels",
+    "class",
+    "fine_label",
+    "target",
+    "category",
+    "cls",
+    "label_name",
+    "class_name",
+    "species",
+    "breed",
+];
 
 /// The columns of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,9 +82,22 @@ pub(super) fn find(fields: &Fields, asked: &Columns, features: Option<&str>) -> 
     let label = match &asked.label {
         Some(name) => Some(named(name)?),
         None => {
-            let mut likely = described("ClassLabel");
-            likely.extend(LABEL_NAMES.map(str::to_owned));
-            likely.iter().filter_map(|name| position(name)).find(|&i| i != image)
+            // The usual names first: what CIFAR-100 calls `coarse_label` is described, too.
+            let usual = LABEL_NAMES.iter().find_map(|name| position(name)).filter(|&i| i != image);
+            let described: Vec<usize> = described("ClassLabel")
+                .iter()
+                .filter_map(|name| position(name))
+                .filter(|&i| i != image)
+                .collect();
+            match (usual, described.as_slice()) {
+                (None, [_, _, ..]) => {
+                    return Err(format!(
+                        "which column holds the classes? Name it with --label-column; there are: {}",
+                        names()
+                    ));
+                }
+                (usual, described) => usual.or(described.first().copied()),
+            }
         }
     };
     let texts = match label {

@@ -260,7 +260,11 @@ impl ShardReader {
         at: usize,
     ) -> Result<&'a [u8], DataError> {
         let only = if path.is_empty() { "" } else { "; only its path is recorded" };
-        bytes.ok_or_else(|| self.layout(format!("row {at} ({path}) has no picture bytes{only}")))
+        bytes.ok_or_else(|| {
+            self.layout(format!(
+                "row {at} ({path}) has no picture bytes{only}; `ingest` leaves such rows out"
+            ))
+        })
     }
 
     pub(super) fn rows(

@@ -71,7 +71,8 @@ pub fn run(args: &BenchDataArgs) -> Result<()> {
     let decoded = of_stage(Work::Decode)?;
     let resized = if args.size == 0 { decoded } else { of_stage(Work::Resize)? };
     spinner.finish();
-    let stages = json!({ "read": read, "decode": decoded - read, "resize": resized - decoded });
+    let stages =
+        json!({ "read": read, "decode": (decoded - read).max(0.0), "resize": (resized - decoded).max(0.0) });
     if args.json {
         let result = json!({
             "images_per_second": whole,
