@@ -76,7 +76,7 @@ impl<const V: usize, T: Copy + Default + Send + Sync + 'static> Loader<V, T> {
             .map_err(|e| DataError::Threads(e.to_string()))?;
         let (sender, batches) = sync_channel(config.prefetch);
         let (used, free) = channel::<[Vec<T>; V]>();
-        let coordinate = move || {
+        let work = move || {
             let mut cursor = config.start;
             let mut plan: Option<(u64, EpochPlan)> = None;
             for _ in 0..config.n_batches {
@@ -89,7 +89,7 @@ impl<const V: usize, T: Copy + Default + Send + Sync + 'static> Loader<V, T> {
                     let n_batches = current.n_batches();
                     plan = Some((cursor.epoch, current));
                     let data = free.try_recv().unwrap_or_else(|_| std::array::from_fn(|_| Vec::new()));
-                    let batch = pool.install(|| fill(&set, samples, cursor, data, slot_len, &make));
+                    let batch = fill(&set, samples, cursor, data, slot_len, &make);
                     cursor = cursor.next(n_batches);
                     batch
                 });
@@ -99,6 +99,8 @@ impl<const V: usize, T: Copy + Default + Send + Sync + 'static> Loader<V, T> {
                 }
             }
         };
+        // All of it in the pool: from outside, each batch would cost a wake-up both ways.
+        let coordinate = move || pool.install(work);
         let coordinator = std::thread::Builder::new()
             .name("loader".into())
             .spawn(coordinate)
