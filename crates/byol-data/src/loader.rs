@@ -1,9 +1,10 @@
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
+use rayon::ThreadPool;
 
 use crate::{Cursor, DataError, EpochPlan, ImageDataset, Partition};
 
@@ -37,18 +38,38 @@ pub struct Batch<const V: usize, T = f32> {
     pub data: [Vec<T>; V],
 }
 
+/// Groups of batches that are in work at once. With one alone, the threads would idle
+/// from the last of its samples to the first of the next one's.
+const LANES: u64 = 2;
+
+/// Bytes of a group, if that is more than one batch: small batches are made several at
+/// a time, since each hand-over wakes threads, which costs as much as a small picture.
+const GROUP_BYTES: usize = 1 << 20;
+
+/// Batches of a group at most.
+const MAX_GROUP: usize = 64;
+
 /// Makes batches ahead of the consumer, on a pool of its own. The result is the
-/// same for any number of threads; memory is bounded by `prefetch` + 2 batches.
+/// same for any number of threads; memory is bounded by `prefetch` + 3 batches (those
+/// that wait, two in work, and the consumer's), or as many MiB where a batch is smaller.
 ///
 /// A consumer that keeps no batch gives it back by [`recycle`](Self::recycle), and its
-/// buffers are filled again.
+/// buffers are filled again. After an error the loader ends.
 #[derive(Debug)]
 pub struct Loader<const V: usize, T = f32> {
-    batches: Option<Receiver<Result<Batch<V, T>, DataError>>>,
-    used: Sender<[Vec<T>; V]>,
-    coordinator: Option<JoinHandle<()>>,
+    /// Batches that have arrived.
+    ready: VecDeque<Made<V, T>>,
+    /// Where the next ones come from, the next lane in front; empty when at an end.
+    lanes: VecDeque<Receiver<Vec<Made<V, T>>>>,
+    used: Buffers<V, T>,
+    threads: Vec<JoinHandle<()>>,
     waited: Duration,
 }
+
+type Made<const V: usize, T> = Result<Batch<V, T>, DataError>;
+
+/// Buffers of batches that the consumer has given back.
+type Buffers<const V: usize, T> = Arc<Mutex<Vec<[Vec<T>; V]>>>;
 
 impl<const V: usize, T: Copy + Default + Send + Sync + 'static> Loader<V, T> {
     /// Starts loading. `make` fills the `V` slots, `slot_len` values each, of one
@@ -68,44 +89,43 @@ impl<const V: usize, T: Copy + Default + Send + Sync + 'static> Loader<V, T> {
     where
         F: Fn(&ImageDataset, usize, u64, [&mut [T]; V]) -> Result<(), DataError> + Send + Sync + 'static,
     {
-        set.epoch(config.seed, 0, config.batch)?;
+        let first = set.epoch(config.seed, config.start.epoch, config.batch)?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(config.threads.max(1))
             .thread_name(|i| format!("loader-{i}"))
             .build()
             .map_err(|e| DataError::Threads(e.to_string()))?;
-        let (sender, batches) = sync_channel(config.prefetch);
-        let (used, free) = channel::<[Vec<T>; V]>();
-        let work = move || {
-            let mut cursor = config.start;
-            let mut plan: Option<(u64, EpochPlan)> = None;
-            for _ in 0..config.n_batches {
-                let current = match plan.take().filter(|(epoch, _)| *epoch == cursor.epoch) {
-                    Some((_, plan)) => Ok(plan),
-                    None => set.epoch(config.seed, cursor.epoch, config.batch),
-                };
-                let made = current.and_then(|current| {
-                    let samples = current.batch(cursor.batch, config.partition).collect();
-                    let n_batches = current.n_batches();
-                    plan = Some((cursor.epoch, current));
-                    let data = free.try_recv().unwrap_or_else(|_| std::array::from_fn(|_| Vec::new()));
-                    let batch = fill(&set, samples, cursor, data, slot_len, &make);
-                    cursor = cursor.next(n_batches);
-                    batch
-                });
-                let failed = made.is_err();
-                if sender.send(made).is_err() || failed {
-                    return; // the consumer is gone, or must be told once
-                }
-            }
-        };
-        // All of it in the pool: from outside, each batch would cost a wake-up both ways.
-        let coordinate = move || pool.install(work);
-        let coordinator = std::thread::Builder::new()
-            .name("loader".into())
-            .spawn(coordinate)
-            .map_err(|e| DataError::Threads(e.to_string()))?;
-        Ok(Self { batches: Some(batches), used, coordinator: Some(coordinator), waited: Duration::ZERO })
+        let batch_bytes =
+            V * slot_len * size_of::<T>() * config.batch.div_ceil(config.partition.world.max(1));
+        let used = Buffers::default();
+        let worker = Arc::new(Worker {
+            pool,
+            per_epoch: first.n_batches(),
+            plans: Mutex::new(vec![(config.start.epoch, Arc::new(first))]),
+            set,
+            config,
+            group: (GROUP_BYTES / batch_bytes.max(1)).clamp(1, MAX_GROUP) as u64,
+            slot_len,
+            used: used.clone(),
+            make,
+        });
+        let (ready, lanes) = (VecDeque::new(), VecDeque::new());
+        let mut loader = Self { ready, lanes, used, threads: Vec::new(), waited: Duration::ZERO };
+        let (turns, waits): (Vec<_>, Vec<_>) = (0..LANES).map(|_| channel()).unzip();
+        let _ = turns[0].send(()); // its receiver is in `waits`
+        for (lane, my_turn) in (0..LANES).zip(waits) {
+            let waiting = (config.prefetch as u64 + LANES - 1 - lane) / LANES;
+            let (sender, groups) = sync_channel(waiting as usize);
+            let next_turn = turns[((lane + 1) % LANES) as usize].clone();
+            let worker = worker.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("loader-lane-{lane}"))
+                .spawn(move || worker.lane(lane, &my_turn, &next_turn, &sender))
+                .map_err(|e| DataError::Threads(e.to_string()))?;
+            loader.lanes.push_back(groups);
+            loader.threads.push(thread);
+        }
+        Ok(loader)
     }
 
     /// Time that the consumer has waited for batches so far.
@@ -115,7 +135,7 @@ impl<const V: usize, T: Copy + Default + Send + Sync + 'static> Loader<V, T> {
 
     /// Takes a batch back whose buffers are to be used again.
     pub fn recycle(&self, batch: Batch<V, T>) {
-        let _ = self.used.send(batch.data); // the coordinator may have finished
+        locked(&self.used).push(batch.data);
     }
 }
 
@@ -123,47 +143,154 @@ impl<const V: usize, T> Iterator for Loader<V, T> {
     type Item = Result<Batch<V, T>, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let start = Instant::now();
-        let batch = self.batches.as_ref()?.recv().ok();
-        self.waited += start.elapsed();
+        if self.ready.is_empty() {
+            let start = Instant::now();
+            let group = self.lanes.front()?.recv();
+            self.waited += start.elapsed();
+            match group {
+                Ok(group) => self.ready.extend(group),
+                Err(_) => self.lanes.clear(), // all are made, or a thread has panicked
+            }
+            self.lanes.rotate_left(1.min(self.lanes.len()));
+        }
+        let batch = self.ready.pop_front();
+        if matches!(batch, Some(Err(_))) {
+            self.lanes.clear(); // what the other lane has made lies behind the end
+        }
         batch
     }
 }
 
 impl<const V: usize, T> Drop for Loader<V, T> {
     fn drop(&mut self) {
-        self.batches = None; // the coordinator's next send fails and it stops
-        if let Some(coordinator) = self.coordinator.take() {
-            let _ = coordinator.join(); // a panic there has been seen as a missing batch
+        self.lanes.clear(); // the lanes' next sends fail and they stop
+        for thread in self.threads.drain(..) {
+            let _ = thread.join(); // a panic there has been seen as a missing batch
         }
     }
 }
 
-fn fill<const V: usize, T: Copy + Default + Send + Sync>(
-    set: &ImageDataset,
-    samples: Vec<usize>,
-    cursor: Cursor,
-    mut data: [Vec<T>; V],
+/// What the lanes share.
+struct Worker<const V: usize, T, F> {
+    pool: ThreadPool,
+    set: Arc<ImageDataset>,
+    config: LoaderConfig,
+    per_epoch: u64,
+    /// Batches of a group.
+    group: u64,
     slot_len: usize,
-    make: &(impl Fn(&ImageDataset, usize, u64, [&mut [T]; V]) -> Result<(), DataError> + Sync),
-) -> Result<Batch<V, T>, DataError> {
-    for buffer in &mut data {
-        if buffer.len() != samples.len() * slot_len {
-            *buffer = vec![T::default(); samples.len() * slot_len];
+    used: Buffers<V, T>,
+    /// The orders of the epochs that the lanes are in: of two, where an epoch ends.
+    plans: Mutex<Vec<(u64, Arc<EpochPlan>)>>,
+    make: F,
+}
+
+impl<const V: usize, T, F> Worker<V, T, F>
+where
+    T: Copy + Default + Send + Sync,
+    F: Fn(&ImageDataset, usize, u64, [&mut [T]; V]) -> Result<(), DataError> + Sync,
+{
+    /// Makes every `LANES`th group. A lane has its turn when the other's group has begun,
+    /// so that the threads go from group to group in their order.
+    fn lane(
+        &self,
+        lane: u64,
+        my_turn: &Receiver<()>,
+        next_turn: &Sender<()>,
+        sender: &SyncSender<Vec<Made<V, T>>>,
+    ) {
+        let starts = (0..self.config.n_batches).step_by(self.group as usize);
+        for start in starts.skip(lane as usize).step_by(LANES as usize) {
+            if my_turn.recv().is_err() {
+                return; // the other lane has met an error, or the consumer is gone
+            }
+            let end = self.config.n_batches.min(start + self.group);
+            let group = (start..end).map(|k| self.blank(k)).collect();
+            let made = match group {
+                Ok(group) => self.fill(group, next_turn),
+                Err(error) => vec![Err(error)],
+            };
+            let failed = made.last().is_none_or(Result::is_err);
+            if sender.send(made).is_err() || failed {
+                return; // the consumer is gone, or has been told
+            }
         }
     }
-    let mut buffers = data.each_mut().map(|buffer| buffer.chunks_exact_mut(slot_len));
-    let slots: Vec<[&mut [T]; V]> =
-        samples.iter().map(|_| buffers.each_mut().map(|chunks| chunks.next().unwrap_or_default())).collect();
-    // The first error in the order of samples, whichever thread met it first.
-    let error = slots
-        .into_par_iter()
-        .with_max_len(1) // at the end of a batch no thread waits for more than one sample
-        .zip(&samples)
-        .filter_map(|(slots, &sample)| make(set, sample, cursor.epoch, slots).err().map(|e| (sample, e)))
-        .min_by_key(|(sample, _)| samples.iter().position(|s| s == sample));
-    match error {
-        Some((_, error)) => Err(error),
-        None => Ok(Batch { cursor, samples, data }),
+
+    /// Batch number `k` of this loader, to be filled.
+    fn blank(&self, k: u64) -> Made<V, T> {
+        let Cursor { epoch, batch } = self.config.start;
+        let (epoch, batch) = (epoch + (batch + k) / self.per_epoch, (batch + k) % self.per_epoch);
+        let cursor = Cursor { epoch, batch };
+        let samples: Vec<usize> = self.plan(epoch)?.batch(batch, self.config.partition).collect();
+        let mut data = locked(&self.used).pop().unwrap_or_else(|| std::array::from_fn(|_| Vec::new()));
+        for buffer in &mut data {
+            if buffer.len() != samples.len() * self.slot_len {
+                *buffer = vec![T::default(); samples.len() * self.slot_len];
+            }
+        }
+        Ok(Batch { cursor, samples, data })
     }
+
+    fn plan(&self, epoch: u64) -> Result<Arc<EpochPlan>, DataError> {
+        let mut plans = locked(&self.plans);
+        if let Some((_, plan)) = plans.iter().find(|(of, _)| *of == epoch) {
+            return Ok(plan.clone());
+        }
+        let plan = Arc::new(self.set.epoch(self.config.seed, epoch, self.config.batch)?);
+        if plans.len() >= LANES as usize {
+            plans.remove(0);
+        }
+        plans.push((epoch, plan.clone()));
+        Ok(plan)
+    }
+
+    /// Fills a group on all threads of the pool; a thread that finds no sample left goes
+    /// on with the next group, whose lane is told to begin as soon as this one has begun.
+    ///
+    /// Samples are taken in their order, so that the threads are always at neighbouring
+    /// ones and the pieces of a large set are read once.
+    fn fill(&self, mut group: Vec<Batch<V, T>>, begun: &Sender<()>) -> Vec<Made<V, T>> {
+        let slots = group.iter_mut().enumerate().flat_map(|(nth, Batch { cursor, samples, data })| {
+            let mut buffers = data.each_mut().map(|buffer| buffer.chunks_exact_mut(self.slot_len));
+            samples.iter().map(move |&sample| {
+                let slot = buffers.each_mut().map(|chunks| chunks.next().unwrap_or_default());
+                (nth, cursor.epoch, sample, slot)
+            })
+        });
+        let slots = Mutex::new(slots.enumerate());
+        let take = || locked(&slots).next();
+        // The first one in the order of samples, whichever thread met it first: all
+        // before it were taken before it.
+        let error: Mutex<Option<(usize, usize, DataError)>> = Mutex::new(None);
+        self.pool.broadcast(|_| {
+            while let Some((i, (nth, epoch, sample, slot))) = take() {
+                if i == 0 {
+                    let _ = begun.send(()); // the next lane may have ended
+                }
+                if let Err(met) = (self.make)(&self.set, sample, epoch, slot) {
+                    let mut error = locked(&error);
+                    if error.as_ref().is_none_or(|(first, ..)| i < *first) {
+                        *error = Some((i, nth, met));
+                    }
+                }
+                if locked(&error).is_some() {
+                    return;
+                }
+            }
+        });
+        let error = error.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if group.iter().all(|batch| batch.samples.is_empty()) {
+            let _ = begun.send(()); // a replica may have no share of a small batch
+        }
+        let whole = error.as_ref().map_or(group.len(), |(_, nth, _)| *nth);
+        let mut made: Vec<_> = group.into_iter().take(whole).map(Ok).collect();
+        made.extend(error.map(|(_, _, error)| Err(error)));
+        made
+    }
+}
+
+/// What it guards is whole at any instant, also after a panic elsewhere.
+fn locked<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -166,15 +166,18 @@ fn an_epoch_reads_each_byte_about_once_from_wherever_it_lies() {
     let options = OpenOptions { in_memory: 0, window: 4 << 20, ..OpenOptions::default() };
     let set = Arc::new(ImageDataset::from_shards_with("train", shards, &options).unwrap());
     assert!(read.swap(0, Ordering::Relaxed) < total / 20, "opening reads footers only");
-    let loader = Loader::<1>::start(set, config(32, 12), 1, |set, index, _, [slot]| {
-        slot[0] = set.sample(index)?.bytes().len() as f32;
-        Ok(())
-    });
-    for batch in loader.unwrap() {
-        assert!(batch.unwrap().data[0].iter().all(|&n| n == 40_000.0));
+    // Small batches, and such as are two windows long.
+    for (batch, n) in [(32, 12), (200, 2)] {
+        let loader = Loader::<1>::start(set.clone(), config(batch, n), 1, |set, index, _, [slot]| {
+            slot[0] = set.sample(index)?.bytes().len() as f32;
+            Ok(())
+        });
+        for batch in loader.unwrap() {
+            assert!(batch.unwrap().data[0].iter().all(|&n| n == 40_000.0));
+        }
+        let read = read.swap(0, Ordering::Relaxed);
+        assert!(read < total + total / 4, "{read} bytes of {total} in batches of {batch}");
     }
-    let read = read.load(Ordering::Relaxed);
-    assert!(read < total + total / 4, "{read} bytes of {total}");
 }
 
 #[test]
@@ -226,4 +229,34 @@ fn errors_name_shard_row_and_path() {
     let error = loader.unwrap().next().unwrap().unwrap_err();
     assert_eq!(error.to_string(), "train-1, row 2 (7.bin): broken");
     assert!(matches!(error, DataError::Picture { row: 2, .. }));
+}
+
+#[test]
+fn batches_before_an_error_arrive_and_nothing_after_it() {
+    let set = Arc::new(ImageDataset::from_shards("train", shards(&[vec![8; 100]])).unwrap());
+    let order: Vec<usize> = {
+        let plan = set.epoch(5, 0, 10).unwrap();
+        (0..plan.n_batches()).flat_map(|k| plan.batch(k, Partition::WHOLE).collect::<Vec<_>>()).collect()
+    };
+    // The later ones fail at once, the first one takes its time.
+    let (first, later) = (order[33], [order[34], order[57], order[92]]);
+    for threads in [1, 2, 5] {
+        let config = LoaderConfig { threads, ..config(10, 40) };
+        let loader = Loader::<1>::start(set.clone(), config, 1, move |set, index, _, _| {
+            if index == first {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            if index == first || later.contains(&index) {
+                return Err(set.picture_error(index, &"broken"));
+            }
+            Ok(())
+        });
+        let delivered: Vec<_> = loader.unwrap().collect();
+        assert_eq!(delivered.len(), 4, "three whole batches and the error of the fourth");
+        assert!(
+            delivered[..3].iter().zip(order.chunks(10)).all(|(b, want)| b.as_ref().unwrap().samples == want)
+        );
+        let DataError::Picture { row, .. } = delivered[3].as_ref().unwrap_err() else { panic!() };
+        assert_eq!(*row, first, "the first in the order of samples, by {threads} threads");
+    }
 }

@@ -19,8 +19,11 @@ use crate::compose::Source;
 use crate::memory;
 use crate::terminal::{Progress, say};
 
-/// Repeats, of which the median counts; one more before them is not counted.
+/// Repeats, of which the median counts.
 const REPEATS: usize = 5;
+
+/// Seconds that a repeat takes at least, also where thousands of pictures take milliseconds.
+const REPEAT_SECONDS: f64 = 0.5;
 
 /// Bytes of pictures that are kept for the work without a loader.
 const MAX_BARE: usize = 48 << 20;
@@ -49,24 +52,25 @@ pub fn run(args: &BenchDataArgs) -> Result<()> {
     let batch = (args.batch as usize).min(set.len());
     let threads = usize::from(args.threads);
     let per_epoch = (set.len() / batch) as u64;
-    let n_batches = args.pictures.div_ceil(batch as u64).max(1);
     let spinner = Progress::spinner("measuring");
-    let rate = |work: Work| -> Result<f64> { streamed(&set, slot, work, batch, n_batches, threads) };
+    let rate = |work: Work, pictures: u64| -> Result<f64> {
+        streamed(&set, slot, work, batch, pictures.div_ceil(batch as u64).max(1), threads)
+    };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     // The whole and the bare work by turns, so that both meet the same machine.
     let (mut whole, mut bare) = (Vec::new(), Vec::new());
     let work = if args.size == 0 { Work::Decode } else { Work::Resize };
     let in_memory = some_of(&set, args.pictures)?;
-    for repeat in 0..=REPEATS {
-        let (loader, plain) = (rate(work)?, pool.install(|| without(&in_memory, slot, work))?);
-        if repeat > 0 {
-            whole.push(loader);
-            bare.push(plain);
-        }
+    // Not counted: it warms the caches and says how many pictures a repeat needs.
+    let pictures = args.pictures.max((rate(work, args.pictures)? * REPEAT_SECONDS) as u64);
+    for _ in 0..REPEATS {
+        whole.push(rate(work, pictures)?);
+        bare.push(pool.install(|| without(&in_memory, pictures, slot, work))?);
     }
     let (whole, bare) = (median(whole), median(bare));
-    let of_stage =
-        |work| -> Result<f64> { Ok(1.0 / median((0..3).map(|_| rate(work)).collect::<Result<_>>()?)) };
+    let of_stage = |work| -> Result<f64> {
+        Ok(1.0 / median((0..3).map(|_| rate(work, pictures)).collect::<Result<_>>()?))
+    };
     let read = of_stage(Work::Read)?;
     let decoded = of_stage(Work::Decode)?;
     let resized = if args.size == 0 { decoded } else { of_stage(Work::Resize)? };
@@ -217,15 +221,15 @@ fn streamed(
     Ok(n as f64 / start.elapsed().as_secs_f64())
 }
 
-/// Pictures a second of the same work on pictures that lie in memory, by this thread pool.
-fn without(pictures: &[Vec<u8>], slot: Slot, work: Work) -> Result<f64> {
+/// Pictures a second of the same work on `n` pictures that lie in memory, by this thread pool.
+fn without(in_memory: &[Vec<u8>], n: u64, slot: Slot, work: Work) -> Result<f64> {
     let start = Instant::now();
     let length = slot.width * slot.height * slot.channels;
-    pictures
-        .par_iter()
-        .map_init(|| vec![0; length], |out, bytes| done(bytes, slot, work, out))
+    (0..n as usize)
+        .into_par_iter()
+        .map_init(|| vec![0; length], |out, i| done(&in_memory[i % in_memory.len()], slot, work, out))
         .collect::<Result<(), DataError>>()?;
-    Ok(pictures.len() as f64 / start.elapsed().as_secs_f64())
+    Ok(n as f64 / start.elapsed().as_secs_f64())
 }
 
 fn done(bytes: &[u8], slot: Slot, work: Work, out: &mut [u8]) -> Result<(), DataError> {
