@@ -220,6 +220,18 @@ mod tests {
     }
 
     #[test]
+    fn a_window_has_row_groups_from_all_over_the_set() {
+        let groups = [(10, 1); 1000];
+        let plan = EpochPlan::in_windows(3, 0, &groups, 40, 400).unwrap();
+        let quarters = plan.batch(0, Partition::WHOLE).fold([0; 4], |mut n, i| {
+            n[i / 2500] += 1;
+            n
+        });
+        // 40 groups of 1000: of a quarter 10, standard deviation 2.7.
+        assert!(quarters.iter().all(|n| (20..=200).contains(n)), "{quarters:?}");
+    }
+
+    #[test]
     fn a_batch_larger_than_the_set_is_refused() {
         let error = EpochPlan::new(0, 0, 10, 11).unwrap_err();
         assert!(error.to_string().contains("at most 10"), "{error}");

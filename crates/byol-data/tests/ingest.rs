@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use byol_data::ingest::{IngestOptions, idx};
+use byol_data::ingest::IngestOptions;
 use byol_data::{DataError, ImageDataset, Limits, Summary, decode_native};
 use support::{contents, folder, ingested, png};
 use tempfile::TempDir;
@@ -212,66 +212,6 @@ fn sizes_grey_and_the_first_few() {
     let picture =
         decode_native(set.sample(0).unwrap().bytes(), byol_data::Rules::STANDARD, Limits::STANDARD).unwrap();
     assert_eq!((picture.width, picture.height, picture.channels), (20, 10, 1));
-}
-
-#[test]
-fn cifar_stl_and_idx_become_upright_pictures() {
-    let dir = TempDir::new().unwrap();
-    // CIFAR-10: a label, then red, green and blue planes.
-    let cifar = dir.path().join("cifar/cifar-10-batches-bin");
-    fs::create_dir_all(&cifar).unwrap();
-    let mut record = vec![3u8];
-    record.extend((0..3072).map(|i| (i / 1024 * 80 + i % 32) as u8));
-    fs::write(cifar.join("data_batch_1.bin"), record.repeat(2)).unwrap();
-    fs::write(
-        cifar.join("batches.meta.txt"),
-        "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n",
-    )
-    .unwrap();
-    let to = dir.path().join("set");
-    ingested(&dir.path().join("cifar"), &to, &STANDARD, 1).unwrap();
-    let set = opened(&to, "train");
-    let picture = byol_data::decode(set.sample(1).unwrap().bytes(), 3, Limits::STANDARD).unwrap();
-    assert_eq!((set.len(), set.sample(0).unwrap().label(), &set.classes()[3][..]), (2, Some(3), "cat"));
-    assert_eq!(picture.data[5 * 3..6 * 3], [5, 85, 165]);
-    fs::write(cifar.join("data_batch_1.bin"), &record[..3000]).unwrap();
-    let error = ingested(&dir.path().join("cifar"), &to, &STANDARD, 1).unwrap_err().to_string();
-    assert!(error.contains("3000 bytes") && error.contains("3073"), "{error}");
-
-    // STL-10: planes, column by column; labels from 1.
-    let stl = dir.path().join("stl");
-    fs::create_dir(&stl).unwrap();
-    let column_major: Vec<u8> = (0..27_648).map(|i| (i % 9216 / 96 + i / 9216 * 60) as u8).collect();
-    fs::write(stl.join("train_X.bin"), &column_major).unwrap();
-    fs::write(stl.join("train_y.bin"), [10]).unwrap();
-    fs::write(stl.join("unlabeled_X.bin"), column_major.repeat(2)).unwrap();
-    let report = ingested(&stl, &to, &STANDARD, 1).unwrap();
-    assert_eq!(report.splits, BTreeMap::from([("train".into(), 1), ("unlabeled".into(), 2)]));
-    let set = opened(&to, "train");
-    let picture = byol_data::decode(set.sample(0).unwrap().bytes(), 3, Limits::STANDARD).unwrap();
-    assert_eq!((set.sample(0).unwrap().label(), &set.classes()[9][..]), (Some(9), "truck"));
-    let at = (7 * 96 + 11) * 3; // row 7, column 11
-    assert_eq!(picture.data[at..at + 3], [11, 71, 131]);
-    assert_eq!(opened(&to, "unlabeled").sample(1).unwrap().label(), None);
-
-    // IDX.
-    let mnist = dir.path().join("mnist");
-    fs::create_dir(&mnist).unwrap();
-    let images =
-        [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3][..], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]]
-            .concat();
-    fs::write(mnist.join("t10k-images-idx3-ubyte"), &images).unwrap();
-    fs::write(mnist.join("t10k-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 2, 1, 0]).unwrap();
-    let options = IngestOptions { rename: BTreeMap::from([("1".into(), "one".into())]), ..STANDARD };
-    ingested(&mnist, &to, &options, 1).unwrap();
-    let set = opened(&to, "test");
-    assert_eq!(
-        (set.classes(), set.known_labels().unwrap()),
-        (&["0".into(), "one".into()][..], vec![Some(1), Some(0)])
-    );
-    let picture = byol_data::decode(set.sample(1).unwrap().bytes(), 1, Limits::STANDARD).unwrap();
-    assert_eq!((picture.width, picture.height, picture.data), (3, 2, vec![7, 8, 9, 10, 11, 12]));
-    assert!(idx::read_labels(&mnist.join("t10k-images-idx3-ubyte")).is_err());
 }
 
 #[test]

@@ -2,18 +2,11 @@
 #![no_main]
 
 use byol_data::{Limits, Rules, decode_native};
+use byol_data_fuzz::hook;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(
-    init: {
-        // Panics that the crate turns into errors are none.
-        std::panic::set_hook(Box::new(|panic| {
-            if !byol_data::is_guarded() {
-                eprintln!("{panic}");
-                std::process::abort();
-            }
-        }));
-    },
+    init: hook(),
     |bytes: &[u8]| {
         let bytes = [b"\x93NUMPY", bytes].concat();
         if let Ok(picture) = decode_native(&bytes, Rules::STANDARD, Limits::STANDARD) {

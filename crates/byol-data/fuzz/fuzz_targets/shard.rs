@@ -2,18 +2,11 @@
 #![no_main]
 
 use byol_data::{ImageDataset, OpenOptions, Shard};
+use byol_data_fuzz::hook;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(
-    init: {
-        // Panics that the crate turns into errors are none.
-        std::panic::set_hook(Box::new(|panic| {
-            if !byol_data::is_guarded() {
-                eprintln!("{panic}");
-                std::process::abort();
-            }
-        }));
-    },
+    init: hook(),
     |bytes: &[u8]| {
         for in_memory in [0, u64::MAX] {
             let options = OpenOptions { in_memory, ..OpenOptions::default() };
