@@ -24,6 +24,8 @@ enum Way {
     Redirects,
     /// 429, then 503, then well.
     Busy,
+    /// Answers a range that begins at the end with 416, as the standard says.
+    Strict,
     // Never well:
     WrongBytes,
     SaysShorter,
@@ -75,6 +77,9 @@ fn server(way: Way, files: Vec<(String, Vec<u8>)>) -> String {
             (Way::Drops, Some(from)) if from < bytes.len() => {
                 let range = format!("Content-Range: bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
                 reply(stream, "206 Partial Content", &[range, length(bytes.len() - from)], &bytes[from..]);
+            }
+            (Way::Strict, Some(from)) if from >= bytes.len() => {
+                reply(stream, "416 Range Not Satisfiable", &[length(0)], b"");
             }
             (Way::SaysLonger, Some(_)) => reply(stream, "416 Range Not Satisfiable", &[length(0)], b""),
             _ => reply(stream, "200 OK", &[length(bytes.len())], bytes),
@@ -168,6 +173,18 @@ fn a_set_is_fetched_verified_and_converted_or_nothing_is_left() {
 }
 
 #[test]
+fn a_download_that_was_killed_at_its_end_is_gone_on_with() {
+    let (bytes, sum) = archive();
+    let world = World::new();
+    let address = server(Way::Strict, vec![("set.zip".into(), bytes.clone())]);
+    manifest(&world, &[address], &format!("md5 = \"{sum}\""));
+    fs::create_dir_all(world.path("got/.download")).unwrap();
+    fs::write(world.path("got/.download/set.zip.partial"), &bytes).unwrap();
+    let outcome = world.run("download made.toml --to got");
+    assert_eq!(outcome.code, Some(0), "{}", outcome.err);
+}
+
+#[test]
 fn another_place_is_tried_and_mirrors_are_taken() {
     let (bytes, sum) = archive();
     let world = World::new();
@@ -226,7 +243,16 @@ fn data_sets_come_from_the_hub() {
                 stream,
                 r#"{"sha": "0123", "siblings": [{"rfilename": "data/train-00000-of-00001.parquet"}, {"rfilename": "../evil.parquet"}]}"#,
             ),
-            "/datasets/somebody/own/resolve/0123/data/train-00000-of-00001.parquet" => {
+            "/api/datasets/somebody/own/revision/v2" => answer(
+                stream,
+                r#"{"sha": "4567", "siblings": [{"rfilename": "test/0000.parquet"}, {"rfilename": "train/0000.parquet"}, {"rfilename": "train/0001.parquet"}]}"#,
+            ),
+            "/api/datasets/somebody/folders/revision/v2" => answer(
+                stream,
+                r#"{"sha": "4567", "siblings": [{"rfilename": "en/test/0.parquet"}, {"rfilename": "de/0.parquet"}]}"#,
+            ),
+            "/api/datasets/somebody/busy/parquet" => reply(stream, "403 Forbidden", &[length(0)], b""),
+            path if path.starts_with("/datasets/somebody/own/resolve/") => {
                 reply(stream, "200 OK", &[length(files.len())], &files);
             }
             path if path.starts_with("/files/")
@@ -250,6 +276,15 @@ fn data_sets_come_from_the_hub() {
     run("inspect got --no-sheets", 0);
     run("download hf:somebody/own", 0);
     assert!(world.path("datasets/own/data/train-00000-of-00001.parquet").exists());
+    // Of another revision: nothing that lies there is taken for it.
+    run("download hf:somebody/own --keep", 0);
+    let report: Value =
+        serde_json::from_str(&run("download hf:somebody/own@v2 --keep --json", 0).out).unwrap();
+    assert_eq!(report["splits"], serde_json::json!({ "test": 8, "train": 16 }));
+    let error = run("download hf:somebody/folders@v2 --to x", 2).err;
+    assert!(error.contains("--config: de, en"), "{error}");
+    let error = run("download hf:somebody/busy --to x", 1).err;
+    assert!(error.contains("403"), "{error}");
     let error = run("download hf:somebody/several --to x", 2).err;
     assert!(error.contains("--config: a, b"), "{error}");
     let error = run("download hf:somebody/nothing --to x", 1).err;

@@ -50,8 +50,22 @@ impl Answer {
 enum Failure {
     /// It may go better later, after so long if the server says so.
     Passing(anyhow::Error, Option<Duration>),
+    /// There are no bytes from where it was to go on.
+    Range(anyhow::Error),
     Final(anyhow::Error),
 }
+
+/// The server has no such thing.
+#[derive(Debug)]
+pub struct NotThere(String);
+
+impl std::fmt::Display for NotThere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: there is no such thing", self.0)
+    }
+}
+
+impl std::error::Error for NotThere {}
 
 impl Client {
     /// For requests below `endpoint`.
@@ -91,7 +105,7 @@ impl Client {
         loop {
             match self.go_on(url, to, &partial) {
                 Ok(()) => return Ok(()),
-                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Final(error) | Failure::Range(error)) => return Err(error),
                 Err(Failure::Passing(error, wait)) => {
                     let now = fs::metadata(&partial).map_or(0, |m| m.len());
                     tries = if now > last { 1 } else { tries + 1 };
@@ -107,7 +121,14 @@ impl Client {
 
     fn go_on(&self, url: &str, to: &Path, partial: &Path) -> Result<(), Failure> {
         let there = fs::metadata(partial).map_or(0, |m| m.len());
-        let answer = self.get(url, (there > 0).then_some(there))?;
+        let answer = match self.get(url, (there > 0).then_some(there)) {
+            // All of it is there and was not yet judged, or it is another file's: once more, from 0.
+            Err(Failure::Range(error)) => {
+                remove(partial)?;
+                return Err(Failure::Passing(error, Some(Duration::ZERO)));
+            }
+            other => other?,
+        };
         let status = answer.response.status().as_u16();
         let total = match status {
             206 => match content_range(answer.last("content-range")) {
@@ -234,12 +255,15 @@ fn refusal(url: &str, status: u16, answer: &Answer, partial: bool) -> Failure {
         401 | 403 => {
             anyhow!("{url}: status {status}; a private or gated repository needs a token in HF_TOKEN")
         }
-        404 => anyhow!("{url}: status 404, there is no such thing"),
-        416 if partial => anyhow!("{url}: status 416, the file is shorter than what was fetched of it"),
+        404 | 410 | 501 => NotThere(format!("{url}: status {status}")).into(),
+        416 if partial => {
+            let why = "status 416, the file is not longer than what was fetched of it";
+            return Failure::Range(anyhow!("{url}: {why}"));
+        }
         _ => anyhow!("{url}: status {status}"),
     };
     match status {
-        408 | 425 | 429 | 500..=599 => {
+        408 | 425 | 429 | 500 | 502..=599 => {
             let wait = answer.last("retry-after").and_then(|seconds| seconds.parse().ok());
             Failure::Passing(error, wait.map(|seconds| Duration::from_secs(seconds).min(MAX_WAIT)))
         }
@@ -252,7 +276,7 @@ fn retried<T>(mut request: impl FnMut() -> Result<T, Failure>) -> Result<T> {
     loop {
         match request() {
             Ok(value) => return Ok(value),
-            Err(Failure::Final(error)) => return Err(error),
+            Err(Failure::Final(error) | Failure::Range(error)) => return Err(error),
             Err(Failure::Passing(error, _)) if tries >= TRIES => {
                 return Err(error.context(format!("given up after {TRIES} tries")));
             }

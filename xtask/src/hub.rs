@@ -1,7 +1,7 @@
 //! Weights from the Hugging Face Hub: `hf:OWNER/NAME`, or a server that speaks as it does
 //! (`HF_ENDPOINT`), with the token in `HF_TOKEN`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use byol_model::{Normalization, Preprocessing};
 use serde_json::Value;
 
 use crate::exit::Usage;
-use crate::http::Client;
+use crate::http::{Client, NotThere};
 
 /// How such weights are named.
 pub const SCHEME: &str = "hf:";
@@ -110,15 +110,19 @@ fn connected() -> Result<(String, Client)> {
 }
 
 /// Fetches the Parquet files of the data set `OWNER/NAME` (or `OWNER/NAME@REVISION`) to
-/// `folder`, named by their splits. What is there already stays.
+/// `folder`, named by their splits. What is there already of the same set stays, of another
+/// is removed.
 ///
 /// The Hub keeps a Parquet version of most sets and lists it under `/parquet`; for a
-/// revision, or where there is none, the repository's own Parquet files are taken.
+/// revision, or where it has none, the repository's own Parquet files are taken.
 pub fn dataset(name: &str, config: Option<&str>, folder: &Path) -> Result<()> {
     let (repository, revision) = repository(name)?;
     let (endpoint, client) = connected()?;
     let converted = match revision {
-        "main" => client.text(&format!("{endpoint}/api/datasets/{repository}/parquet"), MAX_LIST).ok(),
+        "main" => match client.text(&format!("{endpoint}/api/datasets/{repository}/parquet"), MAX_LIST) {
+            Err(error) if error.is::<NotThere>() => None,
+            other => Some(other?),
+        },
         _ => None,
     };
     let files = match converted {
@@ -128,7 +132,7 @@ pub fn dataset(name: &str, config: Option<&str>, folder: &Path) -> Result<()> {
     if files.is_empty() {
         bail!("{SCHEME}{name}: it has no Parquet files");
     }
-    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    begun(folder, &format!("{files:?}"))?;
     for (split, urls) in files {
         let total = urls.len();
         for (i, url) in urls.iter().enumerate() {
@@ -141,6 +145,20 @@ pub fn dataset(name: &str, config: Option<&str>, folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes the folder, empty unless what lies there is a part of the same files.
+fn begun(folder: &Path, what: &str) -> Result<()> {
+    let marker = folder.join(".files");
+    if fs::read_to_string(&marker).is_ok_and(|of| of == what) {
+        return Ok(());
+    }
+    let making = || format!("making {}", folder.display());
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("removing {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder).with_context(making)?;
+    fs::write(&marker, what).with_context(making)
 }
 
 /// Addresses by split.
@@ -166,7 +184,7 @@ fn converted_files(name: &str, text: &str, config: Option<&str>) -> Result<Files
     Ok(files.clone())
 }
 
-/// The repository's own Parquet files, their splits by their names.
+/// The repository's own Parquet files, their splits by their names or folders.
 fn own_files(
     client: &Client,
     endpoint: &str,
@@ -179,6 +197,7 @@ fn own_files(
         serde_json::from_str(&client.text(&about, MAX_LIST)?).with_context(|| format!("{about}: no JSON"))?;
     let at = about["sha"].as_str().filter(|sha| is_word(sha)).unwrap_or(revision);
     let mut files = Files::new();
+    let mut configs = BTreeSet::new();
     for path in about["siblings"].as_array().into_iter().flatten().filter_map(|f| f["rfilename"].as_str()) {
         let parts: Vec<&str> = path.split('/').collect();
         let (Some(file), true) = (parts.last(), parts.iter().all(|part| is_word(part))) else { continue };
@@ -186,8 +205,20 @@ fn own_files(
         if config.is_some_and(|config| !parts.contains(&config)) {
             continue;
         }
-        let split = byol_data::split_of_file(stem);
+        let folders = &parts[..parts.len() - 1];
+        let split = byol_data::split_of_file(stem, folders);
+        let is_split = |folder: &str| {
+            folder == "data"
+                || folder.starts_with("train")
+                || byol_data::split_of_file("", &[folder]) != "train"
+        };
+        configs.extend(folders.first().filter(|folder| !is_split(folder)).map(|folder| (*folder).to_owned()));
         files.entry(split).or_default().push(format!("{endpoint}/datasets/{repository}/resolve/{at}/{path}"));
+    }
+    if config.is_none() && configs.len() > 1 {
+        let names = configs.into_iter().collect::<Vec<_>>().join(", ");
+        let message = format!("{SCHEME}{repository}: name one of its folders with --config: {names}");
+        return Err(Usage(message).into());
     }
     files.values_mut().for_each(|urls| urls.sort());
     Ok(files)

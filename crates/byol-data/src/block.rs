@@ -91,7 +91,9 @@ impl Spare {
     /// An empty buffer with room for `length` bytes.
     pub(crate) fn take(&self, length: usize) -> Vec<u8> {
         let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = spare.iter().position(|buffer| buffer.capacity() >= length);
+        // One that is much too large would stay so, and blocks weigh what is in them.
+        let most = length.saturating_mul(2).max(STEP);
+        let fits = spare.iter().position(|buffer| (length..=most).contains(&buffer.capacity()));
         fits.map_or_else(|| Vec::with_capacity(length.next_multiple_of(STEP)), |i| spare.swap_remove(i))
     }
 
@@ -101,5 +103,18 @@ impl Spare {
         if spare.len() < MAX_SPARE && buffer.capacity() > 0 {
             spare.push(buffer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spare_memory_fits_or_is_left() {
+        let spare = Spare::default();
+        spare.give(Vec::with_capacity(20 << 20));
+        assert!(spare.take(1 << 20).capacity() < 2 << 20, "not the large one");
+        assert!(spare.take(15 << 20).capacity() >= 20 << 20, "the large one");
     }
 }

@@ -113,9 +113,17 @@ pub enum DataError {
     /// A thread could not be started.
     #[error("starting loader threads: {0}")]
     Threads(String),
+    /// What a loader was asked for cannot be, or one of its threads has panicked.
+    #[error("loading batches: {0}")]
+    Loader(String),
 }
 
 impl DataError {
+    /// Of a row group whose pictures are more than `limit` bytes.
+    pub(crate) fn group_too_large(shard: &str, group: usize, bytes: u64, limit: u64) -> Self {
+        Self::RowGroupTooLarge { shard: shard.to_owned(), group, bytes, limit }
+    }
+
     /// The message with what it came from.
     pub fn full(&self) -> String {
         match std::error::Error::source(self) {

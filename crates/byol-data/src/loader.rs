@@ -23,7 +23,7 @@ pub struct LoaderConfig {
     pub n_batches: u64,
     /// Threads of the loader's own pool, at least 1.
     pub threads: usize,
-    /// Finished batches that may wait.
+    /// Finished batches that may wait, or groups of them where batches are small.
     pub prefetch: usize,
 }
 
@@ -63,6 +63,8 @@ pub struct Loader<const V: usize, T = f32> {
     lanes: VecDeque<Receiver<Vec<Made<V, T>>>>,
     used: Buffers<V, T>,
     threads: Vec<JoinHandle<()>>,
+    /// Batches that are still to come.
+    left: u64,
     waited: Duration,
 }
 
@@ -78,8 +80,9 @@ impl<const V: usize, T: Copy + Default + Send + Sync + 'static> Loader<V, T> {
     ///
     /// # Errors
     ///
-    /// If the batch does not fit the set or threads cannot be started. Errors of
-    /// `make` arrive with the batch that they belong to.
+    /// If the batch does not fit the set, a slot is empty, there is no such replica, or
+    /// threads cannot be started. Errors of `make` arrive with the batch that they belong
+    /// to; a panic of it arrives as an error.
     pub fn start<F>(
         set: Arc<ImageDataset>,
         config: LoaderConfig,
@@ -89,14 +92,19 @@ impl<const V: usize, T: Copy + Default + Send + Sync + 'static> Loader<V, T> {
     where
         F: Fn(&ImageDataset, usize, u64, [&mut [T]; V]) -> Result<(), DataError> + Send + Sync + 'static,
     {
+        let Partition { rank, world } = config.partition;
+        if slot_len == 0 || rank >= world {
+            return Err(DataError::Loader(format!(
+                "slots of {slot_len} values for replica {rank} of {world}"
+            )));
+        }
         let first = set.epoch(config.seed, config.start.epoch, config.batch)?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(config.threads.max(1))
             .thread_name(|i| format!("loader-{i}"))
             .build()
             .map_err(|e| DataError::Threads(e.to_string()))?;
-        let batch_bytes =
-            V * slot_len * size_of::<T>() * config.batch.div_ceil(config.partition.world.max(1));
+        let batch_bytes = V * slot_len * size_of::<T>() * config.batch.div_ceil(world);
         let used = Buffers::default();
         let worker = Arc::new(Worker {
             pool,
@@ -110,7 +118,8 @@ impl<const V: usize, T: Copy + Default + Send + Sync + 'static> Loader<V, T> {
             make,
         });
         let (ready, lanes) = (VecDeque::new(), VecDeque::new());
-        let mut loader = Self { ready, lanes, used, threads: Vec::new(), waited: Duration::ZERO };
+        let (threads, left) = (Vec::new(), config.n_batches);
+        let mut loader = Self { ready, lanes, used, threads, left, waited: Duration::ZERO };
         let (turns, waits): (Vec<_>, Vec<_>) = (0..LANES).map(|_| channel()).unzip();
         let _ = turns[0].send(()); // its receiver is in `waits`
         for (lane, my_turn) in (0..LANES).zip(waits) {
@@ -149,13 +158,18 @@ impl<const V: usize, T> Iterator for Loader<V, T> {
             self.waited += start.elapsed();
             match group {
                 Ok(group) => self.ready.extend(group),
-                Err(_) => self.lanes.clear(), // all are made, or a thread has panicked
+                Err(_) if self.left == 0 => self.lanes.clear(),
+                Err(_) => {
+                    let why = "a loader thread has panicked; what it said is on stderr";
+                    self.ready.push_back(Err(DataError::Loader(why.into())));
+                }
             }
             self.lanes.rotate_left(1.min(self.lanes.len()));
         }
         let batch = self.ready.pop_front();
-        if matches!(batch, Some(Err(_))) {
-            self.lanes.clear(); // what the other lane has made lies behind the end
+        match &batch {
+            Some(Ok(_)) => self.left -= 1,
+            _ => self.lanes.clear(), // what the other lane has made lies behind the end
         }
         batch
     }

@@ -91,6 +91,16 @@ fn a_row_group_too_large_to_be_streamed_is_refused_with_the_command_that_helps()
     assert!(error.to_string().contains("cargo xtask ingest huge.parquet --to DIR"), "{error}");
 }
 
+/// 400 rows of one picture of a mebibyte, in a file of some kilobytes.
+#[test]
+fn rows_that_repeat_a_dictionary_are_counted() {
+    let shard = Shard::local(&golden("repeats.parquet"));
+    let options = OpenOptions { in_memory: 0, ..OpenOptions::default() };
+    let set = ImageDataset::from_shards_with("train", vec![shard], &options).unwrap();
+    let error = set.sample(0).unwrap_err();
+    assert!(matches!(error, DataError::RowGroupTooLarge { .. }), "{error}");
+}
+
 #[test]
 fn matlab_files_are_read() {
     for name in ["plain.mat", "compressed.mat"] {

@@ -301,3 +301,56 @@ fn tables_are_separated_by_whatever_separates_them() {
         ingested(&dir.path().join("f"), &dir.path().join("set"), &options, 1).unwrap_err().to_string();
     assert!(error.contains("has no columns"), "{error}");
 }
+
+#[test]
+fn a_split_is_a_word_and_no_path() {
+    let dir = TempDir::new().unwrap();
+    let source = dir.path().join("source");
+    folder(&source, 6);
+    let names: Vec<String> = walk(&source);
+    let splits = ["train", "../../up", "/away", "train/fold1", ".hidden", "fold 2"];
+    let rows: String = names.iter().zip(splits).map(|(name, split)| format!("{name},{split}\n")).collect();
+    fs::write(source.join("list.csv"), format!("path,split\n{rows}")).unwrap();
+    let to = dir.path().join("deep/set");
+    let report = ingested(&source.join("list.csv"), &to, &STANDARD, 1).unwrap();
+    assert_eq!(report.splits, BTreeMap::from([("train".into(), 1), ("fold 2".into(), 1)]));
+    let faults = fs::read_to_string(to.join("faults.csv")).unwrap();
+    assert_eq!((report.faults, faults.matches("no plain word").count()), (4, 4), "{faults}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing beside the target");
+}
+
+/// The files of a folder and of its folders, paths within it, sorted.
+fn walk(folder: &Path) -> Vec<String> {
+    let mut paths: Vec<String> = contents(folder).into_iter().map(|(name, _)| name).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn pictures_and_archives_side_by_side_are_not_chosen_from() {
+    let dir = TempDir::new().unwrap();
+    let source = dir.path().join("source");
+    folder(&source, 6);
+    fs::write(source.join("notes.tar"), b"").unwrap();
+    let to = dir.path().join("set");
+    let error = ingested(&source, &to, &STANDARD, 1).unwrap_err().to_string();
+    assert!(error.contains("both pictures and .tar") && error.contains("--format folder"), "{error}");
+    let options = IngestOptions { format: Some(byol_data::ingest::Format::Folder), ..STANDARD };
+    assert_eq!(ingested(&source, &to, &options, 1).unwrap().splits["train"], 6);
+}
+
+#[test]
+fn an_old_set_is_put_back_when_its_successor_is_given_up() {
+    let dir = TempDir::new().unwrap();
+    let (source, to) = (dir.path().join("source"), dir.path().join("set"));
+    folder(&source, 6);
+    ingested(&source, &to, &STANDARD, 1).unwrap();
+    let before = contents(&to.join("data"));
+    // As a kill between the two renames at the end of another ingest leaves it.
+    fs::create_dir_all(to.join(".ingest/data")).unwrap();
+    fs::rename(to.join("data"), to.join(".ingest/old")).unwrap();
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    ingested(&empty, &to, &STANDARD, 1).unwrap_err();
+    assert_eq!(contents(&to.join("data")), before);
+}

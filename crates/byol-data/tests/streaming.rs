@@ -46,8 +46,9 @@ fn config(batch: usize, n_batches: u64) -> LoaderConfig {
 type Delivered = Vec<(Cursor, Vec<usize>, Vec<u64>)>;
 
 /// What a loader delivers: cursors, numbers, and the number that each picture's bytes tell.
-fn delivered(set: &Arc<ImageDataset>, config: LoaderConfig) -> Delivered {
-    let mut loader = Loader::<1, u64>::start(set.clone(), config, 1, |set, index, _, [slot]| {
+/// With slots of 200 kB each batch is handed over by itself, with small ones many at a time.
+fn delivered(set: &Arc<ImageDataset>, config: LoaderConfig, slot_len: usize) -> Delivered {
+    let mut loader = Loader::<1, u64>::start(set.clone(), config, slot_len, |set, index, _, [slot]| {
         slot[0] = number(set, index) as u64;
         Ok(())
     })
@@ -55,7 +56,8 @@ fn delivered(set: &Arc<ImageDataset>, config: LoaderConfig) -> Delivered {
     let mut all = Vec::new();
     while let Some(batch) = loader.next() {
         let batch = batch.unwrap();
-        all.push((batch.cursor, batch.samples.clone(), batch.data[0].clone()));
+        let told = batch.data[0].chunks(slot_len).map(|slot| slot[0]).collect();
+        all.push((batch.cursor, batch.samples.clone(), told));
         loader.recycle(batch);
     }
     all
@@ -93,6 +95,7 @@ proptest! {
         prefetch in 0usize..5,
         world in 1usize..4,
         from in 0u64..12,
+        slot_len in prop_oneof![Just(1usize), Just(25_000)],
     ) {
         let set = if in_memory {
             ImageDataset::from_shards("train", shards(&lengths)).unwrap()
@@ -102,17 +105,20 @@ proptest! {
         prop_assume!(set.len() >= batch);
         let set = Arc::new(set);
         let n = 12;
-        let whole = delivered(&set, config(batch, n));
+        let whole = delivered(&set, config(batch, n), 1);
         prop_assert!(whole.iter().all(|(_, samples, told)| samples.iter().zip(told).all(|(&a, &b)| a as u64 == b)));
         let other = LoaderConfig { threads, prefetch, ..config(batch, n) };
-        prop_assert_eq!(&delivered(&set, other), &whole);
+        prop_assert_eq!(&delivered(&set, other, slot_len), &whole);
         // Resumed at a cursor: the rest.
         let from = from.min(n - 1);
         let rest = LoaderConfig { start: whole[from as usize].0, n_batches: n - from, ..config(batch, n) };
-        prop_assert_eq!(&delivered(&set, rest)[..], &whole[from as usize..]);
+        prop_assert_eq!(&delivered(&set, rest, slot_len)[..], &whole[from as usize..]);
         // The ranks' shares are the global batches.
         let shares: Vec<_> = (0..world)
-            .map(|rank| delivered(&set, LoaderConfig { partition: Partition { rank, world }, ..config(batch, n) }))
+            .map(|rank| {
+                let config = LoaderConfig { partition: Partition { rank, world }, ..config(batch, n) };
+                delivered(&set, config, slot_len)
+            })
             .collect();
         for (k, global) in whole.iter().enumerate() {
             let joined: Vec<usize> = shares.iter().flat_map(|share| share[k].1.clone()).collect();
@@ -168,12 +174,13 @@ fn an_epoch_reads_each_byte_about_once_from_wherever_it_lies() {
     assert!(read.swap(0, Ordering::Relaxed) < total / 20, "opening reads footers only");
     // Small batches, and such as are two windows long.
     for (batch, n) in [(32, 12), (200, 2)] {
-        let loader = Loader::<1>::start(set.clone(), config(batch, n), 1, |set, index, _, [slot]| {
+        let slot_len = (1 << 20) / batch; // a batch is a group of its own
+        let loader = Loader::<1>::start(set.clone(), config(batch, n), slot_len, |set, index, _, [slot]| {
             slot[0] = set.sample(index)?.bytes().len() as f32;
             Ok(())
         });
         for batch in loader.unwrap() {
-            assert!(batch.unwrap().data[0].iter().all(|&n| n == 40_000.0));
+            assert!(batch.unwrap().data[0].chunks(slot_len).all(|slot| slot[0] == 40_000.0));
         }
         let read = read.swap(0, Ordering::Relaxed);
         assert!(read < total + total / 4, "{read} bytes of {total} in batches of {batch}");
@@ -240,9 +247,9 @@ fn batches_before_an_error_arrive_and_nothing_after_it() {
     };
     // The later ones fail at once, the first one takes its time.
     let (first, later) = (order[33], [order[34], order[57], order[92]]);
-    for threads in [1, 2, 5] {
+    for (threads, slot_len) in [(1, 1), (2, 1), (5, 1), (1, 1 << 16), (2, 1 << 16), (5, 1 << 16)] {
         let config = LoaderConfig { threads, ..config(10, 40) };
-        let loader = Loader::<1>::start(set.clone(), config, 1, move |set, index, _, _| {
+        let loader = Loader::<1>::start(set.clone(), config, slot_len, move |set, index, _, _| {
             if index == first {
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }
@@ -258,5 +265,30 @@ fn batches_before_an_error_arrive_and_nothing_after_it() {
         );
         let DataError::Picture { row, .. } = delivered[3].as_ref().unwrap_err() else { panic!() };
         assert_eq!(*row, first, "the first in the order of samples, by {threads} threads");
+    }
+}
+
+#[test]
+fn a_panic_is_an_error_and_not_the_end() {
+    let set = Arc::new(ImageDataset::from_shards("train", shards(&[vec![8; 100]])).unwrap());
+    for slot_len in [1, 1 << 16] {
+        let loader = Loader::<1>::start(set.clone(), config(10, 40), slot_len, |_, index, _, _| {
+            assert_ne!(index, 50, "as it was told");
+            Ok(())
+        });
+        let delivered: Vec<_> = loader.unwrap().collect();
+        let (last, whole) = delivered.split_last().unwrap();
+        assert!(whole.len() < 10 && whole.iter().all(Result::is_ok));
+        assert!(last.as_ref().unwrap_err().to_string().contains("panicked"));
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_at_the_start() {
+    let set = Arc::new(ImageDataset::from_shards("train", shards(&[vec![8; 100]])).unwrap());
+    for (slot_len, rank, world) in [(0, 0, 1), (1, 0, 0), (1, 2, 2)] {
+        let config = LoaderConfig { partition: Partition { rank, world }, ..config(10, 40) };
+        let error = Loader::<1>::start(set.clone(), config, slot_len, |_, _, _, _| Ok(())).unwrap_err();
+        assert!(matches!(error, DataError::Loader(_)), "{error}");
     }
 }

@@ -14,3 +14,4 @@ pq.write_table(pa.table({"image": blobs, "label": names}), here / "zstd-v2.parqu
 pq.write_table(pa.table({"image": blobs, "label": pa.array(names).dictionary_encode()}), here / "dictionary.parquet", compression="snappy", write_page_checksum=True)
 values = dict(X=np.arange(60, dtype=np.uint8).reshape(3, 4, 5), y=np.array([[1.0], [10.0]]), n=np.array([[7]], np.int32))
 savemat(here / "plain.mat", values); savemat(here / "compressed.mat", values, do_compression=True)
+pq.write_table(pa.table({"image": [bytes(1 << 20)] * 400}), here / "repeats.parquet", compression="zstd", dictionary_pagesize_limit=4 << 20, row_group_size=400)

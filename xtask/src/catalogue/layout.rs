@@ -26,7 +26,7 @@ pub fn source(manifest: &Manifest, files: &Path, work: &Path) -> Result<(PathBuf
             extract(&file(0), work, |path| path.ends_with(".bin") || path.ends_with(".txt"))?;
             (work.into(), None)
         }
-        Layout::Caltech101 if unpacked => (files.into(), None),
+        Layout::Caltech101 if unpacked => caltech_folders(files)?,
         Layout::Caltech101 => {
             let inner = extract(&file(0), work, |path| path.ends_with("101_ObjectCategories.tar.gz"))?;
             let inner = inner.first().context("no 101_ObjectCategories.tar.gz in the archive")?;
@@ -156,6 +156,27 @@ fn flowers(labels: &Path, sets: &Path, manifest: &Manifest) -> Result<Assignment
 }
 
 /// All paths of an archive, of whatever member.
+/// The folders of Caltech's classes, wherever under `files` they were unpacked to, but for that
+/// of other pictures.
+fn caltech_folders(files: &Path) -> Result<(PathBuf, Option<Assignment>)> {
+    let places = ["", "101_ObjectCategories", "caltech-101/101_ObjectCategories"].map(|at| files.join(at));
+    let Some(root) = places.into_iter().find(|root| root.join("accordion").is_dir()) else {
+        return Ok((files.into(), None));
+    };
+    let names = |folder: &Path| -> Result<Vec<String>> {
+        let entries = fs::read_dir(folder).with_context(|| format!("opening {}", folder.display()))?;
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    };
+    let mut paths = BTreeSet::new();
+    for class in names(&root)?.into_iter().filter(|class| class != "BACKGROUND_Google") {
+        if root.join(&class).is_dir() {
+            paths.extend(names(&root.join(&class))?.into_iter().map(|file| format!("{class}/{file}")));
+        }
+    }
+    let assignment = by_folder(paths.iter());
+    Ok((root, Some(assignment)))
+}
+
 fn picture_paths(archive: &Path) -> Result<BTreeSet<String>> {
     let paths = std::cell::RefCell::new(BTreeSet::new());
     members(archive, 0, |path| {

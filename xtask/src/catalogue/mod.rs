@@ -80,6 +80,18 @@ pub enum Layout {
     Local,
 }
 
+impl Layout {
+    /// Files that a set of it comes in, at least.
+    fn files(self) -> usize {
+        match self {
+            Self::Local => 0,
+            Self::Flowers102 => 3,
+            Self::Pets => 2,
+            _ => 1,
+        }
+    }
+}
+
 /// One of the original files.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,6 +135,10 @@ pub fn find(name: &str) -> Result<Manifest> {
             .find(|name| !is_word(name))
         {
             bail!("{name}: `{wrong}` cannot be the name of a file");
+        }
+        let needed = manifest.layout.files();
+        if manifest.files.len() < needed {
+            bail!("{name}: {} file(s), and a set of this layout comes in {needed}", manifest.files.len());
         }
         return Ok(manifest);
     }

@@ -65,7 +65,7 @@ pub struct BenchDataArgs {
     /// A folder of shards, or of pictures [default: the set that ships].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Side of the pictures in a batch; 0 keeps their size, which must be one.
+    /// Side of the pictures in a batch; 0 keeps their size.
     #[arg(long, value_name = "N", default_value_t = 224, value_parser = clap::value_parser!(u16).range(0..=4096).map(usize::from))]
     pub size: usize,
     /// Threads of the loader.

@@ -156,7 +156,7 @@ pub struct InspectArgs {
     /// Only this split [default: all].
     #[arg(long, value_name = "NAME")]
     pub split: Option<String>,
-    /// Where the sheets go, a PNG for each class.
+    /// Where the sheets go, a PNG for each class (of more than 1,000, the first).
     #[arg(long, value_name = "DIR", default_value = "contact-sheets")]
     pub sheets: PathBuf,
     /// Draw none.

@@ -66,7 +66,7 @@ fn in_full(set: &Manifest) {
             (None, None) => "no published sum".into(),
         };
         let doubt = if file.confirmed { "" } else { " (of third parties, not confirmed)" };
-        say(&format!("  file:     {}, {sum}{doubt}", file.urls[0]));
+        say(&format!("  file:     {}, {sum}{doubt}", file.urls.first().map_or("no address", String::as_str)));
     }
 }
 

@@ -86,6 +86,10 @@ fn convert(
 fn check(manifest: &Manifest, report: &IngestReport, first: Option<u64>) {
     if manifest.val > 0.0 {
         let total: u64 = report.splits.values().sum();
+        let published: u64 = manifest.splits.values().sum();
+        if first.is_none() && published > 0 && total != published {
+            tell(&format!("warning: {total} pictures, and {published} are published"));
+        }
         tell(&format!(
             "note: {} has no published split; {:.0} % of its {total} pictures, chosen by what they show, are \
              `validation`",

@@ -34,10 +34,12 @@ pub(crate) fn split_of_name(stem: &str) -> Option<String> {
     stem.split(|c: char| !c.is_ascii_alphabetic()).find_map(split_of_word).map(str::to_owned)
 }
 
-/// The split that a Parquet file of that name (without its extension) belongs to: that which
-/// its name tells, else `train`.
-pub fn split_of_file(stem: &str) -> String {
-    split_of_name(stem).unwrap_or_else(|| "train".into())
+/// The split that a Parquet file of that name (without its extension) in these folders, one in
+/// the other, belongs to: that which its name tells, else the last folder that is called as a
+/// split, else `train`.
+pub fn split_of_file(stem: &str, folders: &[&str]) -> String {
+    let of_folder = || folders.iter().rev().find_map(|folder| split_of_word(folder)).map(str::to_owned);
+    split_of_name(stem).or_else(of_folder).unwrap_or_else(|| "train".into())
 }
 
 /// `NAME-00001-of-00004` taken apart.

@@ -88,7 +88,7 @@ struct GroupPlace {
 impl ImageDataset {
     /// Opens the split of a folder of shards, as `load_dataset` finds them:
     /// `data/SPLIT-*.parquet`, `SPLIT-*.parquet`, `SPLIT/*.parquet`; or one Parquet file,
-    /// whose split is `train`.
+    /// whose split its name tells, else `train`.
     ///
     /// # Errors
     ///

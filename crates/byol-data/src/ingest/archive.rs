@@ -11,6 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use super::IngestOptions;
 use super::place::Places;
 use super::source::{Content, Item, Listing, Signature, claims_picture, is_litter, produced};
+use super::tar_names::ShortNames;
 use crate::dataset::split_of_name;
 use crate::{DataError, Labels, Limits};
 
@@ -49,7 +50,7 @@ pub(super) fn walk(path: &Path, visit: &mut dyn FnMut(Member<'_>) -> bool) -> Re
 }
 
 fn walk_tar(reader: impl Read, visit: &mut dyn FnMut(Member<'_>) -> bool) -> Result<(), String> {
-    let mut archive = tar::Archive::new(reader);
+    let mut archive = tar::Archive::new(ShortNames::new(reader));
     let mut last = String::new();
     let damaged = |last: &str, e: std::io::Error| {
         let after = if last.is_empty() { String::new() } else { format!(" after {last}") };
@@ -319,7 +320,7 @@ fn content(reader: &mut dyn Read, size: u64, limits: Limits) -> Content {
         return Content::Fault(format!("{size} bytes of file, more than {}", limits.max_file));
     }
     let mut bytes = Vec::new();
-    match reader.take(limits.max_file + 1).read_to_end(&mut bytes) {
+    match reader.take(limits.max_file.saturating_add(1)).read_to_end(&mut bytes) {
         Err(error) => Content::Fault(format!("cannot be read: {error}")),
         Ok(n) if n as u64 > limits.max_file => {
             Content::Fault(format!("more than {} bytes of file", limits.max_file))
@@ -332,6 +333,17 @@ fn content(reader: &mut dyn Read, size: u64, limits: Limits) -> Content {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_without_end_is_not_read() {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("././@LongLink").unwrap();
+        header.set_entry_type(tar::EntryType::GNULongName);
+        header.set_size(100 << 30);
+        header.set_cksum();
+        let error = walk_tar(&header.as_bytes()[..], &mut |_| true).unwrap_err();
+        assert!(error.contains("a name of more than a mebibyte"), "{error}");
+    }
 
     #[test]
     fn names_that_leave_are_refused() {

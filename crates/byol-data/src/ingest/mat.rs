@@ -10,7 +10,7 @@ use flate2::read::ZlibDecoder;
 use super::source::{Content, Item, Listing, Signature};
 use crate::{DataError, Decoded, Labels};
 
-/// Bytes that an array may have.
+/// Bytes that a file, and what it decompresses to, may have.
 const MAX_BYTES: u64 = 4 << 30;
 
 /// A numeric array, its first index running fastest.
@@ -85,14 +85,19 @@ pub fn read(path: &Path) -> Result<Vec<Array>, DataError> {
         return Err(fault("no .mat file of MATLAB 5 in little-endian order"));
     }
     let mut arrays = Vec::new();
+    let mut left = MAX_BYTES;
     let mut rest = &bytes[128..];
     while !rest.is_empty() {
         let (kind, data, after) = element(rest).ok_or_else(|| fault("cut off, or damaged"))?;
         rest = after;
         if kind == 15 {
             let mut inner = Vec::new();
-            let read = ZlibDecoder::new(data).take(MAX_BYTES).read_to_end(&mut inner);
+            let read = ZlibDecoder::new(data).take(left).read_to_end(&mut inner);
             read.map_err(|_| fault("an element that cannot be decompressed"))?;
+            left -= inner.len() as u64;
+            if left == 0 {
+                return Err(fault("more than 4 GiB"));
+            }
             let (kind, data, _) = element(&inner).ok_or_else(|| fault("cut off, or damaged"))?;
             arrays.extend((kind == 14).then(|| matrix(data)).flatten());
         } else {
@@ -180,8 +185,11 @@ pub(super) fn open(path: &Path) -> Result<Listing, DataError> {
 }
 
 fn digits(file: &Path) -> Result<(Array, Array), DataError> {
-    let arrays = read(file)?;
-    let find = |name: &str| arrays.iter().find(|array| array.name == name).cloned();
+    let mut arrays = read(file)?;
+    let mut find = |name: &str| {
+        let at = arrays.iter().position(|array| array.name == name)?;
+        Some(arrays.swap_remove(at))
+    };
     let fault = |why: &str| DataError::Source { path: file.into(), why: why.into() };
     let (Some(x), Some(y)) = (find("X"), find("y")) else { return Err(fault("no variables X and y")) };
     if x.width != 1

@@ -19,6 +19,7 @@ mod prepare;
 mod source;
 mod stl;
 mod table;
+mod tar_names;
 mod unpack;
 mod work;
 

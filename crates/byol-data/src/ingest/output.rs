@@ -123,12 +123,22 @@ impl Output {
     }
 }
 
+/// Where an ingest was killed after it had moved the old set away, and its own is no longer
+/// wanted.
+pub(super) fn put_back(to: &Path) -> Result<(), DataError> {
+    let (data, old) = (to.join("data"), to.join(WORK).join("old"));
+    if !data.exists() && old.is_dir() {
+        fs::rename(&old, &data).map_err(DataError::io("writing", &data))?;
+    }
+    Ok(())
+}
+
 /// Refuses a target whose `data` holds anything but shards, and puts back what an ingest
 /// that was killed at its end had moved away.
 pub(super) fn ready(to: &Path) -> Result<(), DataError> {
-    let (data, old) = (to.join("data"), to.join(WORK).join("old"));
-    if !data.exists() && old.is_dir() && !to.join(WORK).join("data").exists() {
-        fs::rename(&old, &data).map_err(DataError::io("writing", &data))?;
+    let data = to.join("data");
+    if !to.join(WORK).join("data").exists() {
+        put_back(to)?;
     }
     if !data.exists() {
         return Ok(());

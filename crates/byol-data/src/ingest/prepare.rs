@@ -72,7 +72,7 @@ fn read(path: &std::path::Path, limit: u64) -> Result<Vec<u8>, String> {
     let failed = |e: std::io::Error| format!("cannot be read: {e}");
     let file = fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > limit {
         return Err(format!("more than {limit} bytes of file"));
     }

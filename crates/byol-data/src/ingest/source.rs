@@ -54,6 +54,20 @@ pub(super) struct Item {
     pub(super) content: Content,
 }
 
+impl Item {
+    /// A split becomes part of a file's name; one that cannot is a fault.
+    pub(super) fn placeable(self) -> Self {
+        let plain = |c: char| c.is_alphanumeric() || "_-. ".contains(c);
+        let word = &self.split;
+        if word.chars().all(plain) && !word.starts_with('.') && (1..=100).contains(&word.len()) {
+            return self;
+        }
+        let shown: String = word.chars().take(40).collect();
+        let content = Content::Fault(format!("its split {shown:?} is no plain word"));
+        Self { content, split: "train".into(), ..self }
+    }
+}
+
 pub(super) enum Content {
     File(PathBuf),
     Encoded(Vec<u8>),
@@ -63,12 +77,13 @@ pub(super) enum Content {
 }
 
 impl Content {
-    /// Bytes that it holds.
+    /// Bytes that it holds, or will when it is read.
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::Encoded(bytes) => bytes.len(),
             Self::Pixels(pixels) => pixels.data.len(),
-            Self::File(_) | Self::Fault(_) => 0,
+            Self::File(path) => fs::metadata(path).map_or(0, |about| about.len() as usize),
+            Self::Fault(_) => 0,
         }
     }
 }
@@ -156,10 +171,30 @@ fn of_folder(path: &Path) -> Result<Format, DataError> {
         () if has("train_x.bin") || has("unlabeled_x.bin") => Format::Stl10,
         () if nested("stl10_binary", "train_X.bin") => Format::Stl10,
         () if any(&["_32x32.mat"]) => Format::Svhn,
-        () if any(&[".parquet"]) || has("data") && !crate::split_names(path)?.is_empty() => Format::Parquet,
-        () if any(&[".tar", ".tar.gz", ".tgz"]) => Format::Archive,
+        () if any(&[".parquet"]) => unmixed(path, &names, ".parquet", Format::Parquet)?,
+        () if has("data") && !crate::split_names(path)?.is_empty() => Format::Parquet,
+        () if any(&[".tar", ".tar.gz", ".tgz"]) => unmixed(path, &names, ".tar", Format::Archive)?,
         () => Format::Folder,
     })
+}
+
+/// Refuses to choose where files of a format lie among pictures or folders of pictures.
+fn unmixed(path: &Path, names: &[String], end: &str, format: Format) -> Result<Format, DataError> {
+    let holds_pictures = |folder: &Path| {
+        let mut inside = fs::read_dir(folder).into_iter().flatten().flatten();
+        inside.any(|entry| claims_picture(&entry.file_name().to_string_lossy()))
+    };
+    let mut folders = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    if names.iter().any(|name| claims_picture(name))
+        || folders.any(|inner| inner.is_dir() && holds_pictures(&inner))
+    {
+        let why = format!(
+            "it holds both pictures and {end} files; --format folder takes the pictures, --format {} those files",
+            if end == ".tar" { "archive" } else { "parquet" }
+        );
+        return Err(DataError::Source { path: path.into(), why });
+    }
+    Ok(format)
 }
 
 /// Items that a thread of its own makes, read ahead by `ahead`. For readers that hand

@@ -89,6 +89,7 @@ pub fn ingest(
     if journal.is_complete() {
         return placed(to);
     }
+    output::put_back(to)?;
     let mut run = Run {
         known: journal.known.clone(),
         output: Output::new(journal, listing.labels.clone(), options.shard_bytes),
@@ -213,7 +214,7 @@ impl Run<'_> {
         let mut bytes = 0;
         while chunk.len() < CHUNK && bytes < CHUNK_BYTES {
             let Some(item) = items.next() else { break };
-            let item = item?;
+            let item = item?.placeable();
             bytes += item.content.weight();
             chunk.push(item);
         }

@@ -76,10 +76,17 @@ impl ShardReader {
                 block
             }
             None => {
+                // Both are what the file says: room is made for so much and no more.
                 let mut block = Block::default();
-                block.reserve(usize::try_from(size).unwrap_or_default().min(64 << 20), n_rows);
+                block.reserve(usize::try_from(size).unwrap_or_default().min(64 << 20), n_rows.min(1 << 16));
+                let mut total = 0;
                 self.rows(region, group, names, &mut |bytes, path, label, at| {
-                    block.push(self.there(bytes, path, at)?, path, label);
+                    let bytes = self.there(bytes, path, at)?;
+                    total += (bytes.len() + path.len()) as u64;
+                    if total > limit {
+                        return Err(DataError::group_too_large(&self.shard.name, group, total, limit)); // pages repeat a dictionary's entries
+                    }
+                    block.push(bytes, path, label);
                     Ok(())
                 })?;
                 block

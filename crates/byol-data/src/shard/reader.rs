@@ -19,6 +19,11 @@ use super::schema::{self, Content, Labels};
 use crate::DataError;
 use crate::range_read::Region;
 
+/// Rows that are made at a time.
+const ROWS: u64 = 64;
+/// Bytes of them where each may be a dictionary's largest entry.
+const MAX_REPEATED: u64 = 64 << 20;
+
 /// What is done with a row: its picture if it has one, path, label, number.
 type Row<'a> = dyn FnMut(Option<&[u8]>, &str, Option<i64>, usize) -> Result<(), DataError> + 'a;
 
@@ -177,12 +182,7 @@ impl ShardReader {
     ) -> Result<Option<Region>, DataError> {
         let (_, size) = self.group_size(group);
         if size > limit {
-            return Err(DataError::RowGroupTooLarge {
-                shard: self.shard.name.clone(),
-                group,
-                bytes: size,
-                limit,
-            });
+            return Err(DataError::group_too_large(&self.shard.name, group, size, limit));
         }
         let about = self.metadata.metadata().row_group(group);
         // Ours are summed whole; of others, only the columns that are read.
@@ -199,6 +199,10 @@ impl ShardReader {
         let damaged = |why: String| DataError::Damaged { shard: self.shard.name.clone(), why };
         if start > end {
             return Ok(None);
+        }
+        // Columns that lie in between are read with them.
+        if self.sums.is_none() && end - start > limit.saturating_mul(2) {
+            return Err(DataError::group_too_large(&self.shard.name, group, end - start, limit));
         }
         let bytes = self.shard.ranges()?.read(start, end - start, room);
         let bytes = Bytes::from(bytes.map_err(DataError::io("reading", &self.shard.name))?);
@@ -277,7 +281,12 @@ impl ShardReader {
         let before: i64 =
             self.metadata.metadata().row_groups()[..group].iter().map(RowGroupMetaData::num_rows).sum();
         let mut first = usize::try_from(before).unwrap_or_default();
-        self.read(source, Some(group), Want::All, 64, &mut |batch| {
+        // A batch of rows is whole in memory, and rows may repeat an entry of a dictionary.
+        let about = self.metadata.metadata().row_group(group);
+        let repeats = self.leaves(about).any(|i| about.column(i).dictionary_page_offset().is_some());
+        let most = if repeats { MAX_REPEATED / self.group_size(group).1.max(1) } else { ROWS };
+        let n_rows = most.clamp(1, ROWS) as usize;
+        self.read(source, Some(group), Want::All, n_rows, &mut |batch| {
             self.rows_of(batch, first, names, row)?;
             first += batch.num_rows();
             Ok(())
