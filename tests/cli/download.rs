@@ -24,6 +24,8 @@ enum Way {
     Redirects,
     /// 429, then 503, then well.
     Busy,
+    /// Has another file when it is asked for the rest.
+    Changes,
     /// Answers a range that begins at the end with 416, as the standard says.
     Strict,
     // Never well:
@@ -78,6 +80,18 @@ fn server(way: Way, files: Vec<(String, Vec<u8>)>) -> String {
                 let range = format!("Content-Range: bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
                 reply(stream, "206 Partial Content", &[range, length(bytes.len() - from)], &bytes[from..]);
             }
+            (Way::Changes, None) if n == 0 => {
+                let other = vec![7; third];
+                reply(stream, "200 OK", &["ETag: \"a\"".into(), length(bytes.len())], &other);
+            }
+            (Way::Changes, Some(from)) => {
+                let range = format!("Content-Range: bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
+                let headers = ["ETag: \"b\"".into(), range, length(bytes.len() - from)];
+                reply(stream, "206 Partial Content", &headers, &bytes[from..]);
+            }
+            (Way::Changes, None) => {
+                reply(stream, "200 OK", &["ETag: \"b\"".into(), length(bytes.len())], bytes);
+            }
             (Way::Strict, Some(from)) if from >= bytes.len() => {
                 reply(stream, "416 Range Not Satisfiable", &[length(0)], b"");
             }
@@ -131,7 +145,15 @@ urls = [{}]
 #[test]
 fn a_set_is_fetched_verified_and_converted_or_nothing_is_left() {
     let (bytes, sum) = archive();
-    for way in [Way::Honest, Way::Drops, Way::IgnoresRanges, Way::OtherRange, Way::Redirects, Way::Busy] {
+    for way in [
+        Way::Honest,
+        Way::Changes,
+        Way::Drops,
+        Way::IgnoresRanges,
+        Way::OtherRange,
+        Way::Redirects,
+        Way::Busy,
+    ] {
         let world = World::new();
         manifest(
             &world,
@@ -251,6 +273,10 @@ fn data_sets_come_from_the_hub() {
                 stream,
                 r#"{"sha": "4567", "siblings": [{"rfilename": "en/test/0.parquet"}, {"rfilename": "de/0.parquet"}]}"#,
             ),
+            "/api/datasets/somebody/html/parquet" => {
+                answer(stream, r#"{"default": {"train": ["https://huggingface.co/page"]}}"#);
+            }
+            "/page" => answer(stream, "<html>Please come back later</html>"),
             "/api/datasets/somebody/busy/parquet" => reply(stream, "403 Forbidden", &[length(0)], b""),
             path if path.starts_with("/datasets/somebody/own/resolve/") => {
                 reply(stream, "200 OK", &[length(files.len())], &files);
@@ -283,6 +309,8 @@ fn data_sets_come_from_the_hub() {
     assert_eq!(report["splits"], serde_json::json!({ "test": 8, "train": 16 }));
     let error = run("download hf:somebody/folders@v2 --to x", 2).err;
     assert!(error.contains("--config: de, en"), "{error}");
+    let error = run("download hf:somebody/html --to x", 1).err;
+    assert!(error.contains("no Parquet file"), "{error}");
     let error = run("download hf:somebody/busy --to x", 1).err;
     assert!(error.contains("403"), "{error}");
     let error = run("download hf:somebody/several --to x", 2).err;

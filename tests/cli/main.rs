@@ -9,5 +9,6 @@ mod download;
 mod harness;
 mod hub;
 mod journey;
+mod resume;
 mod server;
 mod weights;

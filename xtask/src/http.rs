@@ -130,6 +130,14 @@ impl Client {
             other => other?,
         };
         let status = answer.response.status().as_u16();
+        // Bytes of another file must not be joined to those that are there.
+        let tag_path = partial.with_added_extension("etag");
+        let (kept_tag, tag) = (fs::read_to_string(&tag_path).ok(), answer.last("etag").map(str::to_owned));
+        if status == 206 && tag != kept_tag {
+            remove(partial)?;
+            let error = anyhow!("{url}: it has changed since a part of it was fetched");
+            return Err(Failure::Passing(error, Some(Duration::ZERO)));
+        }
         let total = match status {
             206 => match content_range(answer.last("content-range")) {
                 Some((from, total)) if from == there => total,
@@ -156,6 +164,12 @@ impl Client {
             .truncate(status != 206)
             .open(partial)
             .map_err(|e| Failure::Final(anyhow!("writing {}: {e}", partial.display())))?;
+        let noted = match (status, &tag) {
+            (206, _) => Ok(()),
+            (_, Some(tag)) => fs::write(&tag_path, tag),
+            (_, None) => fs::remove_file(&tag_path).or(Ok(())), // it may not be there
+        };
+        noted.map_err(|e| Failure::Final(anyhow!("writing {}: {e}", tag_path.display())))?;
         let start = if status == 206 { there } else { 0 };
         let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let received = self.receive(url, answer.response, &mut file, start, total, &name)?;
@@ -176,7 +190,9 @@ impl Client {
                 return Err(Failure::Final(error));
             }
         }
-        fs::rename(partial, to).map_err(|e| Failure::Final(anyhow!("writing {}: {e}", to.display())))
+        fs::rename(partial, to).map_err(|e| Failure::Final(anyhow!("writing {}: {e}", to.display())))?;
+        let _ = fs::remove_file(&tag_path); // there is none from a server without tags
+        Ok(())
     }
 
     fn receive(

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -141,10 +142,28 @@ pub fn dataset(name: &str, config: Option<&str>, folder: &Path) -> Result<()> {
                 // Where the Hub names itself, and another server stands in its place.
                 let url = url.replacen(ENDPOINT, &endpoint, 1);
                 client.download(&url, &to)?;
+                if !is_parquet(&to)? {
+                    fs::remove_file(&to).with_context(|| format!("removing {}", to.display()))?;
+                    bail!("{url}: what the server sent is no Parquet file; it was not kept");
+                }
             }
         }
     }
     Ok(())
+}
+
+/// Whether it begins and ends as one.
+fn is_parquet(path: &Path) -> Result<bool> {
+    let reading = || format!("reading {}", path.display());
+    let mut file = fs::File::open(path).with_context(reading)?;
+    if file.metadata().with_context(reading)?.len() < 12 {
+        return Ok(false);
+    }
+    let mut ends = [[0; 4]; 2];
+    file.read_exact(&mut ends[0]).with_context(reading)?;
+    file.seek(SeekFrom::End(-4)).with_context(reading)?;
+    file.read_exact(&mut ends[1]).with_context(reading)?;
+    Ok(ends == [*b"PAR1"; 2])
 }
 
 /// Makes the folder, empty unless what lies there is a part of the same files.

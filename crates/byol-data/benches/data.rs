@@ -47,6 +47,7 @@ fn benches(c: &mut Criterion) {
                 partition: Partition::WHOLE,
                 start: Cursor::default(),
                 n_batches: 10,
+                parts: 1,
                 threads: 2,
                 prefetch: 2,
             };

@@ -28,6 +28,7 @@ fn main() -> Result<(), DataError> {
         partition: Partition::WHOLE,
         start: Cursor::default(),
         n_batches: 10,
+        parts: 1,
         threads: 2,
         prefetch: 2,
     };

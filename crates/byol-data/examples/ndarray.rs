@@ -23,6 +23,7 @@ fn main() -> Result<(), DataError> {
         partition: Partition::WHOLE,
         start: Cursor::default(),
         n_batches: 4,
+        parts: 1,
         threads: 2,
         prefetch: 2,
     };

@@ -22,6 +22,7 @@ fn main() -> Result<(), DataError> {
         partition: Partition::WHOLE,
         start: Cursor::default(),
         n_batches: 5,
+        parts: 1,
         threads: 2,
         prefetch: 2,
     };

@@ -21,6 +21,9 @@ pub struct LoaderConfig {
     pub start: Cursor,
     /// Batches to deliver.
     pub n_batches: u64,
+    /// Parts that each batch is delivered in, one after the other: micro-batches whose
+    /// gradients are averaged. 1 is the whole batch.
+    pub parts: usize,
     /// Threads of the loader's own pool, at least 1.
     pub threads: usize,
     /// Finished batches that may wait, or groups of them where batches are small.
@@ -63,7 +66,7 @@ pub struct Loader<const V: usize, T = f32> {
     lanes: VecDeque<Receiver<Vec<Made<V, T>>>>,
     used: Buffers<V, T>,
     threads: Vec<JoinHandle<()>>,
-    /// Batches that are still to come.
+    /// Batches, or parts of them, that are still to come.
     left: u64,
     waited: Duration,
 }
@@ -93,10 +96,10 @@ impl<const V: usize, T: Copy + Default + Send + Sync + 'static> Loader<V, T> {
         F: Fn(&ImageDataset, usize, u64, [&mut [T]; V]) -> Result<(), DataError> + Send + Sync + 'static,
     {
         let Partition { rank, world } = config.partition;
-        if slot_len == 0 || rank >= world {
-            return Err(DataError::Loader(format!(
-                "slots of {slot_len} values for replica {rank} of {world}"
-            )));
+        let parts = config.parts;
+        if slot_len == 0 || rank >= world || parts == 0 {
+            let why = format!("slots of {slot_len} values in {parts} parts for replica {rank} of {world}");
+            return Err(DataError::Loader(why));
         }
         let first = set.epoch(config.seed, config.start.epoch, config.batch)?;
         let pool = rayon::ThreadPoolBuilder::new()
@@ -104,7 +107,7 @@ impl<const V: usize, T: Copy + Default + Send + Sync + 'static> Loader<V, T> {
             .thread_name(|i| format!("loader-{i}"))
             .build()
             .map_err(|e| DataError::Threads(e.to_string()))?;
-        let batch_bytes = V * slot_len * size_of::<T>() * config.batch.div_ceil(world);
+        let batch_bytes = V * slot_len * size_of::<T>() * config.batch.div_ceil(world * parts);
         let used = Buffers::default();
         let worker = Arc::new(Worker {
             pool,
@@ -118,7 +121,7 @@ impl<const V: usize, T: Copy + Default + Send + Sync + 'static> Loader<V, T> {
             make,
         });
         let (ready, lanes) = (VecDeque::new(), VecDeque::new());
-        let (threads, left) = (Vec::new(), config.n_batches);
+        let (threads, left) = (Vec::new(), config.n_batches * parts as u64);
         let mut loader = Self { ready, lanes, used, threads, left, waited: Duration::ZERO };
         let (turns, waits): (Vec<_>, Vec<_>) = (0..LANES).map(|_| channel()).unzip();
         let _ = turns[0].send(()); // its receiver is in `waits`
@@ -213,12 +216,13 @@ where
         next_turn: &Sender<()>,
         sender: &SyncSender<Vec<Made<V, T>>>,
     ) {
-        let starts = (0..self.config.n_batches).step_by(self.group as usize);
+        let n = self.config.n_batches * self.config.parts as u64;
+        let starts = (0..n).step_by(self.group as usize);
         for start in starts.skip(lane as usize).step_by(LANES as usize) {
             if my_turn.recv().is_err() {
                 return; // the other lane has met an error, or the consumer is gone
             }
-            let end = self.config.n_batches.min(start + self.group);
+            let end = n.min(start + self.group);
             let group = (start..end).map(|k| self.blank(k)).collect();
             let made = match group {
                 Ok(group) => self.fill(group, next_turn),
@@ -231,12 +235,15 @@ where
         }
     }
 
-    /// Batch number `k` of this loader, to be filled.
-    fn blank(&self, k: u64) -> Made<V, T> {
-        let Cursor { epoch, batch } = self.config.start;
+    /// Part number `i` of all that this loader delivers, to be filled.
+    fn blank(&self, i: u64) -> Made<V, T> {
+        let LoaderConfig { start: Cursor { epoch, batch }, partition, parts, .. } = self.config;
+        let (k, part) = (i / parts as u64, (i % parts as u64) as usize);
         let (epoch, batch) = (epoch + (batch + k) / self.per_epoch, (batch + k) % self.per_epoch);
         let cursor = Cursor { epoch, batch };
-        let samples: Vec<usize> = self.plan(epoch)?.batch(batch, self.config.partition).collect();
+        // The parts of a replica's share are the shares of as many more replicas.
+        let partition = Partition { rank: partition.rank * parts + part, world: partition.world * parts };
+        let samples: Vec<usize> = self.plan(epoch)?.batch(batch, partition).collect();
         let mut data = locked(&self.used).pop().unwrap_or_else(|| std::array::from_fn(|_| Vec::new()));
         for buffer in &mut data {
             if buffer.len() != samples.len() * self.slot_len {

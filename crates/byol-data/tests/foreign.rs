@@ -91,6 +91,16 @@ fn a_row_group_too_large_to_be_streamed_is_refused_with_the_command_that_helps()
     assert!(error.to_string().contains("cargo xtask ingest huge.parquet --to DIR"), "{error}");
 }
 
+#[test]
+fn labels_that_are_texts_here_and_numbers_there_are_refused() {
+    let dir = tempfile::TempDir::new().unwrap();
+    for (i, name) in ["snappy.parquet", "plain.parquet"].into_iter().enumerate() {
+        fs::copy(golden(name), dir.path().join(format!("train-{i:05}-of-00002.parquet"))).unwrap();
+    }
+    let error = ImageDataset::open(dir.path(), "train").unwrap_err().to_string();
+    assert!(error.contains("texts in one file and numbers in another"), "{error}");
+}
+
 /// 400 rows of one picture of a mebibyte, in a file of some kilobytes.
 #[test]
 fn rows_that_repeat_a_dictionary_are_counted() {

@@ -313,7 +313,7 @@ fn a_split_is_a_word_and_no_path() {
     fs::write(source.join("list.csv"), format!("path,split\n{rows}")).unwrap();
     let to = dir.path().join("deep/set");
     let report = ingested(&source.join("list.csv"), &to, &STANDARD, 1).unwrap();
-    assert_eq!(report.splits, BTreeMap::from([("train".into(), 1), ("fold 2".into(), 1)]));
+    assert_eq!(report.splits, BTreeMap::from([("train".into(), 1), ("fold_2".into(), 1)]));
     let faults = fs::read_to_string(to.join("faults.csv")).unwrap();
     assert_eq!((report.faults, faults.matches("no plain word").count()), (4, 4), "{faults}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing beside the target");
@@ -353,4 +353,35 @@ fn an_old_set_is_put_back_when_its_successor_is_given_up() {
     fs::create_dir(&empty).unwrap();
     ingested(&empty, &to, &STANDARD, 1).unwrap_err();
     assert_eq!(contents(&to.join("data")), before);
+}
+
+#[test]
+fn a_source_is_not_replaced_by_itself_nor_what_others_wrote() {
+    let dir = TempDir::new().unwrap();
+    let (source, set) = (dir.path().join("source"), dir.path().join("set"));
+    folder(&source, 6);
+    ingested(&source, &set, &STANDARD, 1).unwrap();
+    let before = contents(&set);
+    for from in [set.clone(), set.join("data")] {
+        let error = ingested(&from, &set, &STANDARD, 1).unwrap_err().to_string();
+        assert!(error.contains("the source too"), "{error}");
+    }
+    assert_eq!(contents(&set), before);
+    let theirs = dir.path().join("theirs");
+    fs::create_dir_all(theirs.join("data")).unwrap();
+    fs::copy(set.join("data/train-00000-of-00001.parquet"), theirs.join("data/mine.parquet")).unwrap();
+    let error = ingested(&source, &theirs, &STANDARD, 1).unwrap_err().to_string();
+    assert!(error.contains("did not write"), "{error}");
+    assert!(theirs.join("data/mine.parquet").exists());
+}
+
+#[test]
+fn nothing_is_held_out_beside_a_validation_split() {
+    let dir = TempDir::new().unwrap();
+    for split in ["train", "val"] {
+        folder(&dir.path().join("source").join(split), 6);
+    }
+    let options = IngestOptions { val: 0.5, ..STANDARD };
+    let error = ingested(&dir.path().join("source"), &dir.path().join("set"), &options, 1).unwrap_err();
+    assert!(error.to_string().contains("validation split of its own"), "{error}");
 }

@@ -38,6 +38,7 @@ fn config(batch: usize, n_batches: u64) -> LoaderConfig {
         partition: Partition::WHOLE,
         start: Cursor::default(),
         n_batches,
+        parts: 1,
         threads: 2,
         prefetch: 2,
     }
@@ -123,6 +124,14 @@ proptest! {
         for (k, global) in whole.iter().enumerate() {
             let joined: Vec<usize> = shares.iter().flat_map(|share| share[k].1.clone()).collect();
             prop_assert_eq!(&joined, &global.1);
+        }
+        // And so are the parts of each batch, for a replica as for all.
+        let parts = delivered(&set, LoaderConfig { parts: world, ..config(batch, n) }, slot_len);
+        for (k, global) in whole.iter().enumerate() {
+            let of_batch = &parts[k * world..(k + 1) * world];
+            let joined: Vec<usize> = of_batch.iter().flat_map(|part| part.1.clone()).collect();
+            prop_assert_eq!(&joined, &global.1);
+            prop_assert!(of_batch.iter().all(|part| part.0 == global.0));
         }
         // Each picture at most once an epoch.
         let per_epoch = (set.len() / batch) as u64;

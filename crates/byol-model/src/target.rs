@@ -1,12 +1,15 @@
 //! The target network: the moving average that the online network learns from.
 
+use std::collections::BTreeMap;
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::container::TensorContainer;
 use serde::{Deserialize, Serialize};
 
 use crate::roles::{Role, role};
-use crate::{Encoder, Mlp, OnlineNetwork};
+use crate::weights::{NamedTensor, TensorValues, load_named, named_tensors};
+use crate::{Encoder, Mlp, ModelError, OnlineNetwork};
 
 /// Where the target's parameters come from at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +112,21 @@ impl<E: Encoder> TargetNetwork<E> {
         collect.place.exit();
         let mut average = Average { place: Place::default(), theta: collect.theta, tau };
         Self { net: self.net.map(&mut average) }
+    }
+
+    /// All its tensors, as [`named_tensors`] of a module that has f as `encoder` and g as
+    /// `projector`.
+    pub fn named_tensors(&self) -> Vec<NamedTensor> {
+        named_tensors(&self.net)
+    }
+
+    /// Puts such tensors back, all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_named`].
+    pub fn load_named(self, tensors: BTreeMap<String, TensorValues>) -> Result<Self, ModelError> {
+        Ok(Self { net: load_named(self.net, tensors)?.no_grad() })
     }
 
     /// f. For looking at; it runs in training mode.

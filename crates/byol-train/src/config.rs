@@ -18,6 +18,10 @@ pub struct RunSpec {
     pub seed: u64,
     /// Pictures in an optimiser step.
     pub batch: usize,
+    /// Micro-batches that a step's pictures go through one by one, their gradients averaged:
+    /// less memory, the same schedules, statistics of batch normalisation by micro-batch.
+    #[serde(default = "one")]
+    pub accumulation: usize,
     /// How long to train.
     pub length: Length,
     /// How long the learning rate rises, linearly from 0.
@@ -40,6 +44,11 @@ pub struct RunSpec {
     pub optimizer: OptimizerSpec,
     /// T and T′.
     pub policy: TwoViewPolicy,
+}
+
+/// Of plans that are older than the key.
+fn one() -> usize {
+    1
 }
 
 /// A length of training: `{ epochs = 100 }` or `{ steps = 2000 }`.

@@ -8,10 +8,13 @@
 //! * [`Optimizer`] is LARS or SGD, excluding biases and norms by role.
 //! * [`learning_rate`] and [`tau`] are pure functions of the optimiser step.
 //! * [`StepShape::memory`] says what a step will need.
+//! * [`Checkpoint`] is a run between two steps; what goes on from it is the same run to the
+//!   bit.
 //! * [`train`] is the loop. It emits a [`StepReport`] a step; whatever watches a
 //!   run (bar, metrics, guards) is an [`Observer`].
 //! * [`RunDir`] is the folder that a run leaves.
 
+mod checkpoint;
 mod config;
 #[cfg(test)]
 mod config_tests;
@@ -27,10 +30,11 @@ mod telemetry;
 mod trainer;
 mod views;
 
+pub use checkpoint::{Checkpoint, CheckpointRules, Checkpoints};
 pub use config::{EncoderSpec, Length, OptimizerKind, OptimizerSpec, RunSpec, SpecBuilder, TauSchedule};
 pub use error::TrainError;
 pub use memory::StepShape;
-pub use observer::{Observer, StepReport};
+pub use observer::{Observer, StepReport, TrainState};
 pub use optim::Optimizer;
 pub use plan::{DataFacts, InitFacts, RunPlan};
 pub use run_dir::RunDir;

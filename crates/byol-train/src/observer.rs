@@ -1,6 +1,9 @@
+use std::ops::ControlFlow;
+
+use byol_model::Encoder;
 use serde::Serialize;
 
-use crate::{RunPlan, TrainError};
+use crate::{Byol, RunPlan, TrainError};
 
 /// What one optimiser step did.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -24,30 +27,46 @@ pub struct StepReport {
     pub z_std: f64,
 }
 
-/// Something that watches a run. The loop knows no more of it than this.
-pub trait Observer {
+/// What a run is made of between two steps.
+#[derive(Debug)]
+pub struct TrainState<E: Encoder> {
+    /// θ, ξ and the optimiser.
+    pub byol: Byol<E>,
+    /// Optimiser steps done.
+    pub step: u64,
+}
+
+impl<E: Encoder> TrainState<E> {
     /// Before the first step.
+    pub fn new(byol: Byol<E>) -> Self {
+        Self { byol, step: 0 }
+    }
+}
+
+/// Something that watches a run. The loop knows no more of it than this.
+pub trait Observer<E: Encoder> {
+    /// Before the first step, or the first one of a run that goes on.
     ///
     /// # Errors
     ///
     /// An error ends the run.
-    fn start(&mut self, _plan: &RunPlan) -> Result<(), TrainError> {
+    fn start(&mut self, _plan: &RunPlan, _state: &TrainState<E>) -> Result<(), TrainError> {
         Ok(())
     }
 
-    /// After every step.
+    /// After every step. `Break` ends the run after this step as if it were the last.
     ///
     /// # Errors
     ///
     /// An error ends the run.
-    fn step(&mut self, report: &StepReport) -> Result<(), TrainError>;
+    fn step(&mut self, report: &StepReport, state: &TrainState<E>) -> Result<ControlFlow<()>, TrainError>;
 
     /// After the last step.
     ///
     /// # Errors
     ///
     /// An error is passed on to the caller of the loop.
-    fn finish(&mut self) -> Result<(), TrainError> {
+    fn finish(&mut self, _state: &TrainState<E>) -> Result<(), TrainError> {
         Ok(())
     }
 }

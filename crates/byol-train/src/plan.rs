@@ -112,6 +112,11 @@ impl RunPlan {
         Ok(self.spec.policy.resolve(self.data.channels)?)
     }
 
+    /// Pictures that go through the networks at a time, and that batch normalisation sees.
+    pub fn micro_batch(&self) -> usize {
+        self.spec.batch / self.spec.accumulation.max(1)
+    }
+
     /// What a step's memory follows from.
     pub fn step_shape(&self, prefetch: usize) -> StepShape {
         StepShape {
@@ -119,7 +124,7 @@ impl RunPlan {
             projector: self.spec.projector,
             predictor: self.spec.predictor,
             size: self.spec.policy.size,
-            batch: self.spec.batch,
+            batch: self.micro_batch(),
             prefetch,
         }
     }
@@ -140,6 +145,13 @@ fn check(spec: &RunSpec) -> Result<(), TrainError> {
         |key, value: String, expected: &str| Err(TrainError::Spec { key, value, expected: expected.into() });
     if spec.batch < 2 {
         return bad("batch", spec.batch.to_string(), "at least 2 (batch normalisation)");
+    }
+    if spec.accumulation == 0
+        || !spec.batch.is_multiple_of(spec.accumulation)
+        || spec.batch / spec.accumulation < 2
+    {
+        let expected = "a divisor of the batch that leaves at least 2 pictures";
+        return bad("accumulation", spec.accumulation.to_string(), expected);
     }
     if !(spec.base_lr >= 0.0 && spec.base_lr.is_finite()) {
         return bad("base_lr", spec.base_lr.to_string(), "a number from 0");

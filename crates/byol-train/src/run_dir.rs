@@ -5,7 +5,7 @@ use byol_data::write_atomic;
 
 use crate::{RunPlan, TrainError};
 
-/// The folder of a run: `run.toml`, `metrics.jsonl`, `encoder.safetensors`.
+/// The folder of a run: `run.toml`, `metrics.jsonl`, `checkpoints`, `encoder.safetensors`.
 #[derive(Debug, Clone)]
 pub struct RunDir {
     path: PathBuf,
@@ -23,12 +23,16 @@ impl RunDir {
         let mut entries = fs::read_dir(path).map_err(|e| failed("opening", e.to_string()))?;
         if entries.next().is_some() {
             let unfinished = path.join("run.toml").is_file() && !path.join("encoder.safetensors").exists();
-            let what = if unfinished {
-                "it holds a run that was not finished; remove it or"
+            let why = if unfinished {
+                format!(
+                    "it holds a run that was not finished: go on with it by --resume {}, or name another \
+                     folder with --out",
+                    path.display()
+                )
             } else {
-                "it is not empty;"
+                "it is not empty; name another folder with --out".into()
             };
-            return Err(failed("starting a run in", format!("{what} name another folder with --out")));
+            return Err(failed("starting a run in", why));
         }
         let text = toml::to_string(plan).map_err(|e| failed("describing the run in", e.to_string()))?;
         let run = Self { path: path.into() };
@@ -96,6 +100,36 @@ impl RunDir {
     /// `metrics.jsonl`.
     pub fn metrics_path(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
+    }
+
+    /// `checkpoints/step-….safetensors` of a step.
+    pub fn checkpoint_path(&self, step: u64) -> PathBuf {
+        self.path.join("checkpoints").join(format!("step-{step:09}.safetensors"))
+    }
+
+    /// Steps and files of the checkpoints, the first first; none where there is no folder.
+    pub fn checkpoints(&self) -> Vec<(u64, PathBuf)> {
+        let entries = fs::read_dir(self.path.join("checkpoints")).into_iter().flatten().flatten();
+        let mut found: Vec<(u64, PathBuf)> = entries
+            .filter_map(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let step = name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()?;
+                Some((step, entry.path()))
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// Removes files that a killed run was still writing.
+    pub fn tidy(&self) {
+        for folder in [self.path.clone(), self.path.join("checkpoints")] {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().ends_with(".partial") {
+                    let _ = fs::remove_file(entry.path()); // it is in nobody's way
+                }
+            }
+        }
     }
 
     /// `encoder.safetensors`, there once the run is finished.

@@ -33,6 +33,10 @@ impl<E: Encoder> Byol<E> {
     /// # Errors
     ///
     /// If replicas lose each other.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "tensors are handles, and whoever calls is done with them"
+    )]
     pub fn step(
         self,
         v: Tensor<4>,
@@ -41,23 +45,55 @@ impl<E: Encoder> Byol<E> {
         tau: f64,
         collective: &dyn Collective,
     ) -> Result<(Self, StepValues), TrainError> {
+        self.step_over(1, |_| Ok([v.clone(), v_prime.clone()]), lr, tau, collective)
+    }
+
+    /// The same over `n` micro-batches of one size that `views` gives one by one: gradients
+    /// are averaged, and there is one step of the optimiser and of ξ. Batch statistics are
+    /// those of each micro-batch, so that with batch normalisation it is not the step of
+    /// one large batch.
+    ///
+    /// # Errors
+    ///
+    /// As `views`, or if replicas lose each other.
+    pub fn step_over(
+        self,
+        n: usize,
+        mut views: impl FnMut(usize) -> Result<[Tensor<4>; 2], TrainError>,
+        lr: f64,
+        tau: f64,
+        collective: &dyn Collective,
+    ) -> Result<(Self, StepValues), TrainError> {
         let Self { online, target, mut optimizer } = self;
-        // Each view through its own forward pass: batch statistics never mix T and T′.
-        let theta = online.forward(v.clone());
-        let theta_prime = online.forward(v_prime.clone());
-        // z′ = g_ξ(f_ξ(v′)), and the reverse: batch statistics, no gradient.
-        let xi = target.forward(v);
-        let xi_prime = target.forward(v_prime);
-        // Equation 2, both directions: ‖q̄(z) − z̄′‖² + the same with v and v′ swapped.
-        let loss = regression_loss(theta.prediction, xi_prime) + regression_loss(theta_prime.prediction, xi);
-        let values = StepValues {
-            loss: scalar(loss.clone()),
-            z_std: scalar(embedding_std(theta.projection.detach())),
-        };
+        let mut values = StepValues { loss: 0.0, z_std: 0.0 };
+        let mut gradients: Option<Gradients> = None;
+        for i in 0..n {
+            let [v, v_prime] = views(i)?;
+            // Each view through its own forward pass: batch statistics never mix T and T′.
+            let theta = online.forward(v.clone());
+            let theta_prime = online.forward(v_prime.clone());
+            // z′ = g_ξ(f_ξ(v′)), and the reverse: batch statistics, no gradient.
+            let xi = target.forward(v);
+            let xi_prime = target.forward(v_prime);
+            // Equation 2, both directions: ‖q̄(z) − z̄′‖² + the same with v and v′ swapped.
+            let loss =
+                regression_loss(theta.prediction, xi_prime) + regression_loss(theta_prime.prediction, xi);
+            values.loss += scalar(loss.clone()) / n as f64;
+            values.z_std += scalar(embedding_std(theta.projection.detach())) / n as f64;
+            let loss = if n == 1 { loss } else { loss.div_scalar(n as f64) };
+            gradients = Some(match gradients {
+                None => loss.backward(),
+                Some(sum) => added(&online, sum, &loss.backward()),
+            });
+        }
         // θ ← optimizer(θ, ∇_θ L, η)   (Equation 3)
-        let mut gradients = loss.backward();
-        average_over_replicas(&online, &mut gradients, collective)?;
-        let online = optimizer.step(online, &mut gradients, lr);
+        let online = match gradients {
+            Some(mut gradients) => {
+                average_over_replicas(&online, &mut gradients, collective)?;
+                optimizer.step(online, &mut gradients, lr)
+            }
+            None => online,
+        };
         // ξ ← τ ξ + (1 − τ) θ           (Equation 4), once a step, after it.
         let target = target.update(&online, tau);
         Ok((Self { online, target, optimizer }, values))
@@ -66,6 +102,25 @@ impl<E: Encoder> Byol<E> {
 
 fn scalar(x: Tensor<1>) -> f64 {
     f64::from(x.into_scalar::<f32>())
+}
+
+/// Σ + ∇, for every parameter.
+fn added<M: Module>(module: &M, sum: Gradients, gradients: &Gradients) -> Gradients {
+    struct Add<'a> {
+        sum: Gradients,
+        gradients: &'a Gradients,
+    }
+    impl ModuleVisitor for Add<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let tensor = param.val();
+            if let (Some(sum), Some(gradient)) = (tensor.grad(&self.sum), tensor.grad(self.gradients)) {
+                tensor.grad_replace(&mut self.sum, sum + gradient);
+            }
+        }
+    }
+    let mut add = Add { sum, gradients };
+    module.visit(&mut add);
+    add.sum
 }
 
 /// ∇ ← (1/world) Σ ∇. Nothing to do in a run of one process.

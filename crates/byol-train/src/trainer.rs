@@ -1,19 +1,20 @@
 //! The loop.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use byol_data::{Cursor, ImageDataset, Loader, LoaderConfig, Partition};
+use byol_data::{Cursor, DataError, ImageDataset, Loader, LoaderConfig, Partition};
 use byol_model::{
     Collective, Encoder, Mlp, OnlineNetwork, ResNet, ResNetConfig, TargetInit, TargetNetwork, input,
     load_named, named_tensors,
 };
 
 use crate::views::two_views;
-use crate::{Byol, Observer, Optimizer, RunPlan, StepReport, TrainError, learning_rate, tau};
+use crate::{Byol, Observer, Optimizer, RunPlan, StepReport, TrainError, TrainState, learning_rate, tau};
 
 /// What changes a run's speed and never its result.
 #[derive(Debug, Clone, Copy)]
@@ -75,31 +76,33 @@ fn drawn<M: Module>(module: M) -> M {
     module
 }
 
-/// Trains to the end of the plan and returns the networks. Every step is told to
-/// the observers, in order.
+/// Trains from where `state` is to the end of the plan, or until an observer breaks off, and
+/// returns what became of it. Every step is told to the observers, in order.
 ///
 /// # Errors
 ///
 /// Data that cannot be read, a loss that is no number, an observer's error.
 pub fn train<E: Encoder>(
     plan: &RunPlan,
-    mut byol: Byol<E>,
+    mut state: TrainState<E>,
     set: Arc<ImageDataset>,
     options: TrainOptions,
     collective: &dyn Collective,
     device: &Device,
-    observers: &mut [&mut dyn Observer],
-) -> Result<Byol<E>, TrainError> {
+    observers: &mut [&mut dyn Observer<E>],
+) -> Result<TrainState<E>, TrainError> {
     let device = device.clone().autodiff();
     let policy = plan.policy()?;
     let (channels, size, seed) = (plan.data.channels, policy.view.size, plan.spec.seed);
     let slot_len = policy.view.output_len(channels);
+    let (step, per_epoch) = (state.step, plan.steps_per_epoch.max(1));
     let config = LoaderConfig {
         seed,
         batch: plan.spec.batch,
         partition: Partition { rank: collective.rank(), world: collective.world() },
-        start: Cursor::default(),
-        n_batches: plan.total_steps,
+        start: Cursor { epoch: step / per_epoch, batch: step % per_epoch },
+        n_batches: plan.total_steps.saturating_sub(step),
+        parts: plan.spec.accumulation,
         threads: options.loader_threads,
         prefetch: options.prefetch,
     };
@@ -107,15 +110,17 @@ pub fn train<E: Encoder>(
         two_views(&policy, seed, channels, set, index, epoch, slots)
     })?;
     for observer in observers.iter_mut() {
-        observer.start(plan)?;
+        observer.start(plan, &state)?;
     }
     let mut clock = Clock::new();
-    for k in 0..plan.total_steps {
-        let Some(batch) = loader.next() else { break };
-        let [v, v_prime] = batch?.data.map(|view| input::tensor(view, channels, size, &device));
+    for k in step..plan.total_steps {
         let (lr, tau) = (learning_rate(plan, k), tau(plan, k));
-        let (next, values) = byol.step(v, v_prime, lr, tau, collective)?;
-        byol = next;
+        let views = |_| {
+            let batch = loader.next().ok_or_else(|| DataError::Loader("it ended early".into()))??;
+            Ok(batch.data.map(|view| input::tensor(view, channels, size, &device)))
+        };
+        let (byol, values) = state.byol.step_over(plan.spec.accumulation, views, lr, tau, collective)?;
+        state = TrainState { byol, step: k + 1 };
         if !values.loss.is_finite() {
             return Err(TrainError::NotFinite { step: k + 1, loss: values.loss });
         }
@@ -130,14 +135,20 @@ pub fn train<E: Encoder>(
             data_wait,
             z_std: values.z_std,
         };
+        let mut flow = ControlFlow::Continue(());
         for observer in observers.iter_mut() {
-            observer.step(&report)?;
+            if observer.step(&report, &state)?.is_break() {
+                flow = ControlFlow::Break(());
+            }
+        }
+        if flow.is_break() {
+            break;
         }
     }
     for observer in observers.iter_mut() {
-        observer.finish()?;
+        observer.finish(&state)?;
     }
-    Ok(byol)
+    Ok(state)
 }
 
 /// Rates over the last steps.

@@ -54,7 +54,8 @@ pub struct DownloadArgs {
     /// At most so many pictures of each split, the first.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub first: Option<u64>,
-    /// Only what ships with the program: the first 10,000 training pictures and the test set.
+    /// Only the part that ships inside the program too (fashion-mnist: the first 10,000 training
+    /// pictures and the test set), fetched all the same.
     #[arg(long)]
     pub mini: bool,
     /// One JSON object on stdout.

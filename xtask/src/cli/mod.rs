@@ -120,11 +120,16 @@ pub struct PresetsArgs {
 Examples:
   cargo xtask pretrain
   cargo xtask pretrain --epochs 1 --batch 128 --seed 1
-  cargo xtask pretrain --set length.steps=50 --set warmup.steps=5 --set optimizer.kind=lars")]
+  cargo xtask pretrain --set length.steps=50 --set warmup.steps=5 --set optimizer.kind=lars
+  cargo xtask pretrain --batch 256 --set accumulation=4     # 64 pictures at a time
+  cargo xtask pretrain --resume runs/20260101-120000-quick")]
 pub struct PretrainArgs {
-    /// A folder of shards with a `train` split [default: the set that ships].
+    /// A folder of shards [default: the set that ships].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// The split to train on, for instance STL-10's `unlabeled` [default: train].
+    #[arg(long, value_name = "NAME")]
+    pub split: Option<String>,
     #[command(flatten)]
     pub recipe: RecipeArgs,
     /// Weights that the encoder starts from: a file, or hf:OWNER/NAME.
@@ -148,9 +153,38 @@ pub struct PretrainArgs {
     /// The run folder [default: runs/DATE-TIME-PRESET].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Go on with a run where it stopped, to the bit.
+    #[arg(long, value_name = "RUN",
+          conflicts_with_all = ["preset", "config", "set", "seed", "init", "epochs", "batch", "out", "split"])]
+    pub resume: Option<PathBuf>,
+    /// With --resume: the checkpoint of this step in place of the last.
+    #[arg(long, value_name = "STEP", requires = "resume")]
+    pub checkpoint: Option<u64>,
+    /// With --resume: go on though the pictures or run.toml have changed.
+    #[arg(long, requires = "resume")]
+    pub force: bool,
+    /// A checkpoint after every N steps.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub checkpoint_steps: Option<u64>,
+    /// A checkpoint after so many minutes; 0 for none but by steps [default: 2, or 0 with
+    /// --checkpoint-steps].
+    #[arg(long, value_name = "M", value_parser = minutes)]
+    pub checkpoint_minutes: Option<f64>,
+    /// Checkpoints that stay: the last N.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    pub keep_last: u16,
+    /// Checkpoints that stay besides: of steps that N divides.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub keep_every: Option<u64>,
     /// One JSON object on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A length of time in minutes.
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|_| "expected a number of minutes".to_owned())?;
+    if (0.0..=1e6).contains(&minutes) { Ok(minutes) } else { Err("expected 0 to a million minutes".into()) }
 }
 
 /// For those who work on this repository.

@@ -51,6 +51,8 @@ pub struct ImageDataset {
     labels: Labels,
     /// What texts in the label column mean, sorted; empty where they are numbers.
     texts: Vec<String>,
+    /// Whether labels are texts, as far as shards have any.
+    are_texts: Option<bool>,
     shards: Vec<ShardPlace>,
     groups: Vec<GroupPlace>,
     len: usize,
@@ -155,6 +157,7 @@ impl ImageDataset {
             split: split.to_owned(),
             labels: Labels::None,
             texts: Vec::new(),
+            are_texts: None,
             shards: Vec::new(),
             groups: Vec::new(),
             len: 0,
@@ -207,6 +210,7 @@ impl ImageDataset {
     }
 
     fn collect(&mut self, reader: &ShardReader) -> Result<(), DataError> {
+        reader.same_kind(&mut self.are_texts)?;
         if reader.has_texts() {
             let mut names: BTreeSet<String> = self.texts.drain(..).collect();
             reader.collect_texts(&mut names, MAX_CLASSES)?;

@@ -21,10 +21,12 @@ pub(super) fn open(path: &Path, options: &IngestOptions) -> Result<Listing, Data
     }
     let mut labels: Option<Labels> = None;
     let mut names = BTreeSet::new();
+    let mut texts = None;
     let mut n_items = 0;
     for (_, file) in &files {
         let reader = ShardReader::open_with(Shard::local(file), &options.columns)?;
         n_items += reader.n_rows() as u64;
+        reader.same_kind(&mut texts)?;
         if reader.has_texts() {
             reader.collect_texts(&mut names, 100_000)?;
         }

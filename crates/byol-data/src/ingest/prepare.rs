@@ -46,6 +46,9 @@ pub(super) fn prepare(content: Content, options: &IngestOptions) -> Result<Prepa
         }
     };
     let mut picture = picture;
+    if options.grey && !matches!(picture.channels, 1 | 3) {
+        return Err(format!("{} channels cannot be made grey", picture.channels));
+    }
     if options.grey && picture.channels == 3 {
         picture = greyed(&picture);
         changed = true;

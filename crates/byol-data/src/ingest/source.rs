@@ -55,11 +55,20 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// A split becomes part of a file's name; one that cannot is a fault.
-    pub(super) fn placeable(self) -> Self {
-        let plain = |c: char| c.is_alphanumeric() || "_-. ".contains(c);
+    /// A split becomes part of a file's name; one that cannot is a fault. `load_dataset` takes
+    /// words and points alone: blanks and hyphens become `_`.
+    pub(super) fn placeable(mut self) -> Self {
+        if self.split.contains(['-', ' ']) {
+            self.split = self.split.replace(['-', ' '], "_").into();
+        }
+        let plain = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
         let word = &self.split;
-        if word.chars().all(plain) && !word.starts_with('.') && (1..=100).contains(&word.len()) {
+        if word.chars().all(plain)
+            && !word.starts_with('.')
+            && !word.ends_with('.')
+            && !word.contains("..")
+            && (1..=100).contains(&word.len())
+        {
             return self;
         }
         let shown: String = word.chars().take(40).collect();

@@ -84,6 +84,12 @@ pub fn ingest(
     let signature =
         format!("{} {format:?} {} {}", env!("CARGO_PKG_VERSION"), listing.signature, options.signature());
     let is_new = !to.exists();
+    if let (Ok(from), Ok(there)) = (fs::canonicalize(from), fs::canonicalize(to))
+        && (from == there || from == there.join("data"))
+    {
+        let why = "it is the source too, and would be replaced; name another folder with --to";
+        return Err(DataError::Source { path: to.into(), why: why.into() });
+    }
     output::ready(to)?;
     let journal = Journal::open(&work, &signature)?;
     if journal.is_complete() {
@@ -267,6 +273,10 @@ impl Run<'_> {
     }
 
     fn take(&mut self, item: Item, looked: Looked) -> Result<(), DataError> {
+        if self.options.val > 0.0 && &*item.split == "validation" {
+            let why = "it has a validation split of its own, beside which --val would put copies".into();
+            return Err(DataError::Source { path: item.path.into(), why });
+        }
         let number = self.n_done as usize;
         let before = self.known.get(number).copied();
         let fate = match looked {

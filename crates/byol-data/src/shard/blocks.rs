@@ -7,9 +7,9 @@ use super::labels::Values;
 use super::pages;
 use super::reader::{ShardReader, Want};
 use super::schema::Content;
-use crate::DataError;
 use crate::block::{Block, Spare};
 use crate::range_read::Region;
+use crate::{DataError, Labels};
 
 impl ShardReader {
     pub(crate) fn name(&self) -> &str {
@@ -48,6 +48,18 @@ impl ShardReader {
             }
             Ok(())
         })
+    }
+
+    /// Whether its labels are texts, if it has any, as those of the shards before it.
+    pub(crate) fn same_kind(&self, are_texts: &mut Option<bool>) -> Result<(), DataError> {
+        if *self.labels() == Labels::None {
+            return Ok(());
+        }
+        if *are_texts.get_or_insert(self.has_texts()) == self.has_texts() {
+            return Ok(());
+        }
+        let why = "labels are texts in one file and numbers in another".into();
+        Err(DataError::Disagree { shard: self.shard.name.clone(), why })
     }
 
     /// One row group, its checksum verified where the file has one. Refused if its pictures

@@ -2,10 +2,12 @@
 
 mod lars;
 
-use burn::module::{Module, ModuleMapper, Param};
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::container::TensorContainer;
-use burn::tensor::{Gradients, Tensor};
-use byol_model::{Role, role};
+use burn::tensor::{Gradients, Tensor, TensorData};
+use byol_model::{ModelError, NamedTensor, Role, TensorValues, role};
 
 use crate::{OptimizerKind, OptimizerSpec};
 
@@ -36,6 +38,30 @@ impl Optimizer {
     /// One step over every parameter of `module` that has a gradient.
     pub fn step<M: Module>(&mut self, module: M, gradients: &mut Gradients, lr: f64) -> M {
         module.map(&mut Step { optimizer: self, gradients, lr, path: Vec::new(), containers: Vec::new() })
+    }
+
+    /// Its momentum buffers for the parameters of `module`, by path.
+    pub fn state<M: Module>(&self, module: &M) -> Vec<NamedTensor> {
+        let mut collect = Collect { optimizer: self, path: Vec::new(), found: Vec::new() };
+        module.visit(&mut collect);
+        collect.found
+    }
+
+    /// Takes over buffers that [`state`](Self::state) gave, and forgets its own.
+    ///
+    /// # Errors
+    ///
+    /// Buffers of parameters that `module` has not, or of another shape.
+    pub fn load_state<M: Module>(
+        &mut self,
+        module: &M,
+        buffers: BTreeMap<String, TensorValues>,
+    ) -> Result<(), ModelError> {
+        self.momenta = TensorContainer::new();
+        let mut load = Load { momenta: &mut self.momenta, path: Vec::new(), buffers, faults: Vec::new() };
+        module.visit(&mut load);
+        load.faults.extend(load.buffers.keys().map(|name| format!("momentum of `{name}`, which is unknown")));
+        if load.faults.is_empty() { Ok(()) } else { Err(ModelError::Mismatch(load.faults)) }
     }
 
     fn update<const D: usize>(
@@ -97,5 +123,61 @@ impl ModuleMapper for Step<'_> {
         };
         let w = self.optimizer.update(self.path.join("."), role, w.inner(), g, self.lr);
         Param::from_mapped_value(id, Tensor::from_inner(w).require_grad(), mapper)
+    }
+}
+
+/// Reads buffers out of an optimiser.
+struct Collect<'a> {
+    optimizer: &'a Optimizer,
+    path: Vec<String>,
+    found: Vec<NamedTensor>,
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
+        let name = self.path.join(".");
+        let Some(buffer) = self.optimizer.momenta.get::<Tensor<D>>(&name) else { return };
+        let shape = buffer.dims().to_vec();
+        // Cannot fail: buffers are f32, as parameters are.
+        let values = buffer.into_data().try_into_vec().unwrap_or_default();
+        self.found.push(NamedTensor { name, role: Role::Buffer, shape, values });
+    }
+}
+
+/// Puts buffers into one.
+struct Load<'a> {
+    momenta: &'a mut TensorContainer<String>,
+    path: Vec<String>,
+    buffers: BTreeMap<String, TensorValues>,
+    faults: Vec<String>,
+}
+
+impl ModuleVisitor for Load<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let name = self.path.join(".");
+        let Some((shape, values)) = self.buffers.remove(&name) else { return };
+        let w = param.val();
+        if shape != w.dims() || values.len() != w.shape().num_elements() {
+            self.faults.push(format!("momentum of `{name}` is {shape:?}, the network has {:?}", w.dims()));
+            return;
+        }
+        let device = w.inner().device();
+        self.momenta.register(name, Tensor::<D>::from_data(TensorData::new(values, shape), &device));
     }
 }

@@ -1,14 +1,25 @@
-use std::fs::File;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crate::{Observer, StepReport, TrainError};
+use byol_model::Encoder;
+use serde_json::Value;
+
+use crate::{Observer, StepReport, TrainError, TrainState};
 
 /// Writes one JSON object a line, each line in one piece.
+///
+/// A disk that fails does not end the run: lines are lost, the file keeps whole lines, and
+/// [`problem`](Self::problem) says so afterwards.
 #[derive(Debug)]
 pub struct JsonLines {
     file: File,
     path: PathBuf,
+    /// Bytes of whole lines.
+    end: u64,
+    lost: u64,
+    problem: Option<TrainError>,
 }
 
 impl JsonLines {
@@ -19,7 +30,48 @@ impl JsonLines {
     /// If it cannot be created.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
         let file = File::create(path).map_err(|e| failed("creating", path, &e))?;
-        Ok(Self { file, path: path.into() })
+        Ok(Self { file, path: path.into(), end: 0, lost: 0, problem: None })
+    }
+
+    /// Goes on with the file after the line of `step`; what is behind it is cut off.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read or cut.
+    pub fn resume(path: &Path, step: u64) -> Result<Self, TrainError> {
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let mut file = opened.map_err(|e| failed("opening", path, &e))?;
+        let mut reader = BufReader::new(&file);
+        let (mut end, mut line) = (0u64, Vec::new());
+        loop {
+            line.clear();
+            let n = reader.read_until(b'\n', &mut line).map_err(|e| failed("reading", path, &e))?;
+            let of = serde_json::from_slice::<Value>(&line).ok().and_then(|line| line["step"].as_u64());
+            if n == 0 || line.last() != Some(&b'\n') || of.is_none_or(|of| of > step) {
+                break;
+            }
+            end += n as u64;
+        }
+        let cut = file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end)));
+        cut.map_err(|e| failed("cutting", path, &e))?;
+        Ok(Self { file, path: path.into(), end, lost: 0, problem: None })
+    }
+
+    /// The first thing that went wrong, and how many lines were lost.
+    pub fn problem(&self) -> Option<(&TrainError, u64)> {
+        self.problem.as_ref().map(|problem| (problem, self.lost))
+    }
+
+    fn write(&mut self, line: &[u8]) -> std::io::Result<()> {
+        let written = self.file.write_all(line);
+        if written.is_ok() {
+            self.end += line.len() as u64;
+        } else {
+            // Half a line is no line.
+            self.file.set_len(self.end)?;
+            self.file.seek(SeekFrom::Start(self.end))?;
+        }
+        written
     }
 }
 
@@ -27,10 +79,14 @@ fn failed(action: &'static str, path: &Path, error: &dyn std::fmt::Display) -> T
     TrainError::File { action, path: path.into(), why: error.to_string() }
 }
 
-impl Observer for JsonLines {
-    fn step(&mut self, report: &StepReport) -> Result<(), TrainError> {
+impl<E: Encoder> Observer<E> for JsonLines {
+    fn step(&mut self, report: &StepReport, _: &TrainState<E>) -> Result<ControlFlow<()>, TrainError> {
         let mut line = serde_json::to_vec(report).map_err(|e| failed("writing", &self.path, &e))?;
         line.push(b'\n');
-        self.file.write_all(&line).map_err(|e| failed("writing", &self.path, &e))
+        if let Err(error) = self.write(&line) {
+            self.lost += 1;
+            self.problem.get_or_insert_with(|| failed("writing", &self.path, &error));
+        }
+        Ok(ControlFlow::Continue(()))
     }
 }

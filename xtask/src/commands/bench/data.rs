@@ -203,6 +203,7 @@ fn streamed(
         partition: Partition::WHOLE,
         start: Cursor::default(),
         n_batches,
+        parts: 1,
         threads,
         prefetch: 2,
     };

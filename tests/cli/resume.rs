@@ -1,0 +1,160 @@
+//! A run that was stopped is the run that was not.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::World;
+
+/// Some seconds of a narrow network, with accumulation.
+const RECIPE: &str = "--batch 32 --set accumulation=2 --set base_lr=0.1 --set length.epochs=0.2 --set warmup.steps=5 \
+                      --set encoder.width=4 --set policy.size=14 --set projector.hidden=16 --set predictor.hidden=16";
+const STEPS: u64 = 62; // 0.2 epochs of 312 batches
+
+fn spawn(world: &World, line: &str) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.current_dir(world.path("")).args(line.split_whitespace());
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Lines of metrics without what a clock says.
+fn metrics(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let line = |line: &str| {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        for key in ["images_per_second", "data_wait"] {
+            assert!(value.as_object_mut().unwrap().remove(key).is_some(), "no {key} in {line}");
+        }
+        value
+    };
+    text.lines().map(line).collect()
+}
+
+fn checkpoint(step: u64) -> String {
+    format!("checkpoints/step-{step:09}.safetensors")
+}
+
+#[test]
+fn a_run_that_is_killed_again_and_again_is_the_same_to_the_bit() {
+    let world = World::new();
+    let rules = "--checkpoint-steps 5 --keep-last 2 --keep-every 30";
+    let start = Instant::now();
+    world.succeed(&format!("pretrain {RECIPE} {rules} --threads 1 --out whole"));
+    let time = start.elapsed();
+    let mut killed = 0;
+    for i in 0..10u32 {
+        let threads = 1 + i % 2;
+        let how = if world.path("run/run.toml").exists() {
+            "--resume run".to_owned()
+        } else {
+            let _ = fs::remove_dir_all(world.path("run")); // not even its plan was written
+            format!("{RECIPE} --out run")
+        };
+        let mut child = spawn(&world, &format!("pretrain {how} {rules} --threads {threads}"));
+        std::thread::sleep(time.mul_f64(f64::from(i * 7 % 10) / 20.0) + Duration::from_millis(5));
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            killed += 1;
+        }
+        child.wait().unwrap();
+    }
+    world.succeed(&format!("pretrain --resume run {rules} --threads 2"));
+    assert!(killed >= 5, "only {killed} of 10 were killed");
+    let (whole, run) = (world.path("whole"), world.path("run"));
+    assert_eq!(metrics(&run), metrics(&whole));
+    for file in ["encoder.safetensors", "run.toml", &checkpoint(30), &checkpoint(60), &checkpoint(STEPS)] {
+        assert!(fs::read(run.join(file)).unwrap() == fs::read(whole.join(file)).unwrap(), "{file} differs");
+    }
+    let kept = fs::read_dir(run.join("checkpoints")).unwrap().count();
+    assert_eq!(kept, 3, "the last two, and that of step 30");
+    let ended = world.succeed("pretrain --resume run");
+    assert!(ended.err.contains("has ended"), "{}", ended.err);
+}
+
+#[test]
+fn an_interrupt_saves_and_is_told() {
+    let world = World::new();
+    let mut child = spawn(&world, &format!("pretrain {RECIPE} --set length.epochs=50 --out run"));
+    let begun = Instant::now();
+    while !fs::metadata(world.path("run/metrics.jsonl")).is_ok_and(|about| about.len() > 200) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it takes no steps");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(signalled.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let done = metrics(&world.path("run")).len() as u64;
+    assert!(world.path("run").join(checkpoint(done)).exists(), "the checkpoint of the last step");
+    assert!(!world.path("run/encoder.safetensors").exists());
+}
+
+#[test]
+fn what_cannot_be_gone_on_with_is_named() {
+    let world = World::new();
+    world.succeed(&format!(
+        "pretrain {RECIPE} --set length.steps=12 --checkpoint-steps 5 --out run --keep-last 9"
+    ));
+    let last = world.path("run").join(checkpoint(12));
+    fs::remove_file(world.path("run/encoder.safetensors")).unwrap();
+    let bytes = fs::read(&last).unwrap();
+    for at in [3, 40, 2000, bytes.len() / 2, bytes.len() - 1] {
+        let mut other = bytes.clone();
+        other[at] ^= 4;
+        fs::write(&last, other).unwrap();
+        world.fail("pretrain --resume run", 1, &["step-000000012", "damaged", "--checkpoint 10"]);
+    }
+    for length in [0, 7, 100, bytes.len() - 1] {
+        fs::write(&last, &bytes[..length]).unwrap();
+        world.fail("pretrain --resume run", 1, &["step-000000012", "--checkpoint 10"]);
+    }
+    world.fail("pretrain --resume run --checkpoint 11", 2, &["--checkpoint 11", "5, 10, 12"]);
+    // The one before it leads to the same end.
+    world.succeed("pretrain --resume run --checkpoint 10");
+    assert!(fs::read(&last).unwrap() == bytes);
+
+    fs::remove_file(world.path("run/encoder.safetensors")).unwrap();
+    let plan = fs::read_to_string(world.path("run/run.toml")).unwrap();
+    fs::write(world.path("run/run.toml"), plan.replace("base_lr = 0.1", "base_lr = 0.2")).unwrap();
+    world.fail("pretrain --resume run", 1, &["run.toml", "spec.base_lr is 0.2, was 0.1", "--force"]);
+    assert!(world.succeed("pretrain --resume run --force").err.contains("base_lr"));
+    fs::write(world.path("run/run.toml"), plan).unwrap();
+    fs::remove_file(world.path("run/encoder.safetensors")).unwrap();
+
+    // Other pictures.
+    fs::create_dir_all(world.path("photos")).unwrap();
+    for i in 0..40u8 {
+        let picture =
+            image::GrayImage::from_fn(28, 28, |x, y| image::Luma([(x as u8 * i).wrapping_add(y as u8)]));
+        picture.save(world.path(format!("photos/{i}.png"))).unwrap();
+    }
+    world.succeed("ingest photos --to set");
+    world.fail("pretrain --resume run --data set", 1, &["not those that the run began with", "--force"]);
+    world.fail("pretrain --resume nowhere", 1, &["nowhere", "run.toml"]);
+    world.fail("pretrain --resume run --epochs 3", 2, &["--epochs"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_disk_that_is_full_leaves_the_last_checkpoint() {
+    let world = World::new();
+    // A limit on the length of files stands for a disk without room: metrics are lost first
+    // and end nothing, then a checkpoint cannot be written.
+    let line = format!("pretrain {RECIPE} --set length.steps=12 --checkpoint-steps 5 --out run");
+    world.succeed(&line.replace("--out run", "--out whole"));
+    let checkpoint_kb = fs::metadata(world.path("whole").join(checkpoint(10))).unwrap().len() / 1024;
+    let script = format!("trap '' XFSZ; ulimit -f {checkpoint_kb}; exec \"$0\" {line}"); // blocks of 512 bytes
+    let output = Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_xtask")])
+        .current_dir(world.path(""))
+        .output();
+    let output = output.unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("writing") && err.contains("checkpoints"), "{err}");
+    assert!(!world.path("run/encoder.safetensors").exists());
+    world.succeed("pretrain --resume run");
+    assert_eq!(metrics(&world.path("run")), metrics(&world.path("whole")));
+}

@@ -1,0 +1,153 @@
+//! A run that goes on.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use byol_train::{Checkpoint, JsonLines, RunDir, RunPlan, TrainError, TrainState, init_networks};
+
+use super::{Begun, PREFETCH, fresh};
+use crate::cli::PretrainArgs;
+use crate::compose::Source;
+use crate::exit::Usage;
+use crate::memory;
+use crate::terminal::tell;
+
+/// Opens the run at its last checkpoint, or that of `--checkpoint`. Nothing of a run that has
+/// ended.
+pub fn begin(args: &PretrainArgs, path: &Path, device: &Device) -> Result<Option<Begun>> {
+    let run = RunDir::open(path)?;
+    run.tidy();
+    let plan = run.plan()?;
+    let checkpoint = checkpoint(args, &run)?;
+    let step = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
+    if run.encoder_path().exists() && args.checkpoint.is_none() && step >= plan.total_steps {
+        tell(&format!("{}: the run has ended, after step {step}; its encoder is there", path.display()));
+        return Ok(None);
+    }
+    if let Some(checkpoint) = &checkpoint {
+        same_plan(&run, &plan, &checkpoint.plan, args.force)?;
+    }
+    let source = match &args.data {
+        Some(data) => Source::from_flag(Some(data))?,
+        None => Source::from_plan(&plan),
+    };
+    let set = source.open(&plan.data.split)?;
+    if set.fingerprint() != plan.data.fingerprint {
+        let what = format!(
+            "{}: the pictures of `{}` are not those that the run began with (fingerprint {}, then {})",
+            source.describe(),
+            plan.data.split,
+            set.fingerprint(),
+            plan.data.fingerprint
+        );
+        if !args.force {
+            bail!("{what}; name the old ones with --data, or go on with these by --force");
+        }
+        if set.len() != plan.data.samples {
+            bail!("{what}; they are {}, and the order is one of {}", set.len(), plan.data.samples);
+        }
+        tell(&format!("warning: {what}"));
+    }
+    memory::check(&plan, PREFETCH)?;
+    let state = match checkpoint {
+        Some(checkpoint) => {
+            let networks = init_networks(&plan, None, device)?;
+            checkpoint.restore(networks)?
+        }
+        None => {
+            let init = match &plan.init {
+                Some(facts) => {
+                    let (encoder, found) = fresh::initial(&facts.weights, &plan, device)?;
+                    if found.sha256 != facts.sha256 {
+                        bail!("{} has changed since the run began", facts.weights);
+                    }
+                    Some(encoder)
+                }
+                None => None,
+            };
+            TrainState::new(init_networks(&plan, init.as_ref(), device)?)
+        }
+    };
+    let metrics = JsonLines::resume(&run.metrics_path(), step)?;
+    if !args.json {
+        tell(&format!("{}: goes on after step {step} of {}", path.display(), plan.total_steps));
+    }
+    Ok(Some(Begun { run, plan, set, state, metrics }))
+}
+
+/// The checkpoint to go on from; none if the run was stopped before its first.
+fn checkpoint(args: &PretrainArgs, run: &RunDir) -> Result<Option<Checkpoint>> {
+    let all = run.checkpoints();
+    let steps = || all.iter().map(|(step, _)| step.to_string()).collect::<Vec<_>>().join(", ");
+    let chosen =
+        match args.checkpoint {
+            Some(wanted) => {
+                let found = all.iter().find(|(step, _)| *step == wanted);
+                Some(found.ok_or_else(|| {
+                    Usage(format!("--checkpoint {wanted}: there are those of: {}", steps()))
+                })?)
+            }
+            None => all.last(),
+        };
+    let Some((step, path)) = chosen else { return Ok(None) };
+    let read = Checkpoint::read(path).with_context(|| {
+        let others: Vec<_> = all.iter().filter(|(other, _)| other < step).collect();
+        match others.last() {
+            Some((before, _)) => format!("the one before it: --checkpoint {before}"),
+            None => "there is none before it; the run must be begun anew".into(),
+        }
+    });
+    Ok(Some(read?))
+}
+
+/// Refuses a run.toml that was edited.
+fn same_plan(run: &RunDir, plan: &RunPlan, written: &RunPlan, force: bool) -> Result<()> {
+    if plan == written {
+        return Ok(());
+    }
+    let changed = match (toml::Table::try_from(plan), toml::Table::try_from(written)) {
+        (Ok(now), Ok(then)) => differences(&now, &then, ""),
+        _ => Vec::new(),
+    };
+    let what = format!(
+        "{} was edited since the checkpoint was written: {}",
+        run.plan_path().display(),
+        changed.join(", ")
+    );
+    if !force {
+        bail!("{what}; undo that, begin a new run with --config, or go on with --force");
+    }
+    tell(&format!("warning: {what}"));
+    Ok(())
+}
+
+fn differences(now: &toml::Table, then: &toml::Table, prefix: &str) -> Vec<String> {
+    let keys: std::collections::BTreeSet<&String> = now.keys().chain(then.keys()).collect();
+    let mut found = Vec::new();
+    for key in keys {
+        let name = format!("{prefix}{key}");
+        match (now.get(key), then.get(key)) {
+            (Some(toml::Value::Table(now)), Some(toml::Value::Table(then))) => {
+                found.extend(differences(now, then, &format!("{name}.")));
+            }
+            (now, then) if now != then => {
+                let say = |value: Option<&toml::Value>| value.map_or("nothing".into(), ToString::to_string);
+                found.push(format!("{name} is {}, was {}", say(now), say(then)));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Says how a run that has failed can be gone on with.
+pub fn hint(error: TrainError, run: &RunDir) -> anyhow::Error {
+    match run.checkpoints().last() {
+        Some((step, _)) => anyhow::Error::new(error).context(format!(
+            "the checkpoint of step {step} is whole: cargo xtask pretrain --resume {}",
+            run.path().display()
+        )),
+        None => error.into(),
+    }
+}
