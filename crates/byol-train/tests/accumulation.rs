@@ -64,17 +64,12 @@ fn apart<E: Encoder>(make: impl Fn(&Device) -> E, steps: usize) -> f64 {
     for _ in 0..steps {
         let view = || Tensor::<4>::random([32, 1, 8, 8], Distribution::Normal(0.0, 1.0), &device);
         let (v, v_prime) = (view(), view());
-        let seen = whole.step(v.clone(), v_prime.clone(), 0.3, 0.9, &OneProcess).unwrap();
-        whole = seen.0;
+        whole = whole.step(v.clone(), v_prime.clone(), 0.3, 0.9, &OneProcess).unwrap().0;
         let part = |i: usize| {
             let of = |view: &Tensor<4>| view.clone().narrow(0, 8 * i, 8);
             Ok([of(&v), of(&v_prime)])
         };
-        let mean = parts.step_over(4, part, 0.3, 0.9, &OneProcess).unwrap();
-        parts = mean.0;
-        if steps == 1 {
-            assert!((seen.1.loss - mean.1.loss).abs() < 1e-3 || make(&device).dim() != 16);
-        }
+        parts = parts.step_over(4, part, 0.3, 0.9, &OneProcess).unwrap().0;
     }
     let all = |byol: &Byol<E>| [named_tensors(&byol.online), byol.target.named_tensors()].concat();
     let relative = |(a, b): (NamedTensor, NamedTensor)| {

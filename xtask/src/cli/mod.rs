@@ -121,7 +121,7 @@ Examples:
   cargo xtask pretrain
   cargo xtask pretrain --epochs 1 --batch 128 --seed 1
   cargo xtask pretrain --set length.steps=50 --set warmup.steps=5 --set optimizer.kind=lars
-  cargo xtask pretrain --batch 256 --set accumulation=4     # 64 pictures at a time
+  cargo xtask pretrain --batch 256 --set accumulation=4
   cargo xtask pretrain --resume runs/20260101-120000-quick")]
 pub struct PretrainArgs {
     /// A folder of shards [default: the set that ships].
