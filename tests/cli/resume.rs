@@ -126,8 +126,9 @@ fn what_cannot_be_gone_on_with_is_named() {
     // Other pictures.
     fs::create_dir_all(world.path("photos")).unwrap();
     for i in 0..40u8 {
-        let picture =
-            image::GrayImage::from_fn(28, 28, |x, y| image::Luma([(x as u8 * i).wrapping_add(y as u8)]));
+        let picture = image::GrayImage::from_fn(28, 28, |x, y| {
+            image::Luma([(x as u8).wrapping_mul(i).wrapping_add(y as u8)])
+        });
         picture.save(world.path(format!("photos/{i}.png"))).unwrap();
     }
     world.succeed("ingest photos --to set");

@@ -166,9 +166,20 @@ fn is_parquet(path: &Path) -> Result<bool> {
     Ok(ends == [*b"PAR1"; 2])
 }
 
+/// Says of which files those in a folder are a part.
+const MARKER: &str = ".files";
+
+/// Removes the folder if nothing was fetched to it.
+pub fn forget_if_empty(folder: &Path) {
+    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    if entries.all(|entry| entry.file_name() == MARKER) {
+        let _ = fs::remove_dir_all(folder); // it may not be there
+    }
+}
+
 /// Makes the folder, empty unless what lies there is a part of the same files.
 fn begun(folder: &Path, what: &str) -> Result<()> {
-    let marker = folder.join(".files");
+    let marker = folder.join(MARKER);
     if fs::read_to_string(&marker).is_ok_and(|of| of == what) {
         return Ok(());
     }

@@ -136,7 +136,7 @@ fn from_hub(args: &DownloadArgs, name: &str) -> Result<()> {
     if result.is_ok() && !args.keep {
         catalogue::clear(&raw);
     }
-    let _ = fs::remove_dir(&raw);
+    hub::forget_if_empty(&raw);
     if !was_there {
         let _ = fs::remove_dir(&to);
     }

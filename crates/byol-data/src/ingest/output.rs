@@ -146,11 +146,6 @@ pub(super) fn ready(to: &Path) -> Result<(), DataError> {
     let ours = to.join("ingest.json").is_file() || to.join(WORK).is_dir();
     for entry in fs::read_dir(&data).map_err(DataError::io("opening the folder", &data))? {
         let path = entry.map_err(DataError::io("listing", &data))?.path();
-        if !ours {
-            let why = "it holds files that ingest did not write (there is no ingest.json beside it); name another \
-                       folder with --to";
-            return Err(DataError::Source { path: data, why: why.into() });
-        }
         if path.extension().is_none_or(|e| e != "parquet") {
             let why = format!(
                 "it holds {}, which is no shard; the set goes to `data` in the folder that --to names, and replaces \
@@ -158,6 +153,11 @@ pub(super) fn ready(to: &Path) -> Result<(), DataError> {
                 path.file_name().unwrap_or_default().display()
             );
             return Err(DataError::Source { path: data, why });
+        }
+        if !ours {
+            let why = "it holds files that ingest did not write (there is no ingest.json beside it); name another \
+                       folder with --to";
+            return Err(DataError::Source { path: data, why: why.into() });
         }
     }
     Ok(())
