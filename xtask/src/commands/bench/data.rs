@@ -56,16 +56,16 @@ pub fn run(args: &BenchDataArgs) -> Result<()> {
     let rate = |work: Work, pictures: u64| -> Result<f64> {
         streamed(&set, slot, work, batch, pictures.div_ceil(batch as u64).max(1), threads)
     };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     // The whole and the bare work by turns, so that both meet the same machine.
     let (mut whole, mut bare) = (Vec::new(), Vec::new());
     let work = if args.size == 0 { Work::Decode } else { Work::Resize };
     let in_memory = some_of(&set, args.pictures)?;
     // Not counted: it warms the caches and says how many pictures a repeat needs.
     let pictures = args.pictures.max((rate(work, args.pictures)? * REPEAT_SECONDS) as u64);
+    let order = order(&set, batch, pictures)?;
     for _ in 0..REPEATS {
         whole.push(rate(work, pictures)?);
-        bare.push(pool.install(|| without(&in_memory, pictures, slot, work))?);
+        bare.push(without(&in_memory, &order, slot, work, threads)?);
     }
     let (whole, bare) = (median(whole), median(bare));
     let of_stage = |work| -> Result<f64> {
@@ -222,15 +222,33 @@ fn streamed(
     Ok(n as f64 / start.elapsed().as_secs_f64())
 }
 
-/// Pictures a second of the same work on `n` pictures that lie in memory, by this thread pool.
-fn without(in_memory: &[Vec<u8>], n: u64, slot: Slot, work: Work) -> Result<f64> {
+/// Numbers of `n` pictures or a few more, in the loader's order.
+fn order(set: &ImageDataset, batch: usize, n: u64) -> Result<Vec<usize>> {
+    let mut order = Vec::new();
+    for epoch in 0.. {
+        let plan = set.epoch(0, epoch, batch)?;
+        order.extend((0..plan.n_batches()).flat_map(|k| plan.batch(k, Partition::WHOLE)));
+        if order.len() as u64 >= n {
+            break;
+        }
+    }
+    Ok(order)
+}
+
+/// Pictures a second of the same work without a loader: the same order and as fresh
+/// threads, but pictures that lie in memory, and one slot a thread for all of them.
+fn without(in_memory: &[Vec<u8>], order: &[usize], slot: Slot, work: Work, threads: usize) -> Result<f64> {
     let start = Instant::now();
     let length = slot.width * slot.height * slot.channels;
-    (0..n as usize)
-        .into_par_iter()
-        .map_init(|| vec![0; length], |out, i| done(&in_memory[i % in_memory.len()], slot, work, out))
-        .collect::<Result<(), DataError>>()?;
-    Ok(n as f64 / start.elapsed().as_secs_f64())
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    let picture = |sample: usize| &in_memory[sample % in_memory.len()];
+    pool.install(|| {
+        order
+            .par_iter()
+            .map_init(|| vec![0; length], |out, &sample| done(picture(sample), slot, work, out))
+            .collect::<Result<(), DataError>>()
+    })?;
+    Ok(order.len() as f64 / start.elapsed().as_secs_f64())
 }
 
 fn done(bytes: &[u8], slot: Slot, work: Work, out: &mut [u8]) -> Result<(), DataError> {
