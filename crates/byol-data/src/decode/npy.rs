@@ -17,7 +17,7 @@ pub(super) struct Array {
     start: usize,
 }
 
-pub(super) fn is_npy(bytes: &[u8]) -> bool {
+pub(crate) fn is_npy(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 

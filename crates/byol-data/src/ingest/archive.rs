@@ -97,7 +97,8 @@ fn walk_zip(file: File, visit: &mut dyn FnMut(Member<'_>) -> bool) -> Result<(),
 /// The plain form of a member's name, or why it is refused.
 pub(super) fn safe(name: &str) -> Result<String, String> {
     let leaves = || Err("its path leaves the archive; refused".into());
-    if name.starts_with('/') || name.contains('\\') || name.contains('\0') {
+    let name = name.replace('\\', "/"); // as old packers of Windows write it
+    if name.starts_with('/') || name.contains('\0') {
         return leaves();
     }
     let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
@@ -347,10 +348,13 @@ mod tests {
 
     #[test]
     fn names_that_leave_are_refused() {
-        for name in ["/etc/passwd", "../x.png", "a/../../x.png", "a\\b.png", "C:/x.png"] {
+        for name in
+            ["/etc/passwd", "../x.png", "a/../../x.png", "..\\x.png", "\\x.png", "C:\\x.png", "C:/x.png"]
+        {
             assert!(safe(name).is_err(), "{name}");
         }
         assert_eq!(safe("./a//b.png").as_deref(), Ok("a/b.png"));
+        assert_eq!(safe("a\\b.png").as_deref(), Ok("a/b.png"));
     }
 
     #[test]

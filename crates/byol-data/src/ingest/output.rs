@@ -12,6 +12,9 @@ use crate::{DataError, Labels, NewSample};
 /// Name of the folder of work in progress, within the target.
 pub(super) const WORK: &str = ".ingest";
 
+/// What an ingest replaces or removes in its target.
+pub(super) const OWN: [&str; 5] = ["data", "faults.csv", "duplicates.csv", "ingest.json", WORK];
+
 pub(super) struct Output {
     pub(super) journal: Journal,
     labels: Labels,

@@ -73,6 +73,9 @@ pub(super) fn prepare(content: Content, options: &IngestOptions) -> Result<Prepa
 
 fn read(path: &std::path::Path, limit: u64) -> Result<Vec<u8>, String> {
     let failed = |e: std::io::Error| format!("cannot be read: {e}");
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err("not a regular file".into()); // opening a pipe waits for ever
+    }
     let file = fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
@@ -82,12 +85,15 @@ fn read(path: &std::path::Path, limit: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The pixels, and whether the bytes would decode to others without our rules.
+/// The pixels, and whether the bytes must be written anew: without our rules they would decode
+/// to others, or not at all.
 fn look(bytes: &[u8], options: &IngestOptions) -> Result<(Decoded, bool), DataError> {
     let picture = decode_native(bytes, options.rules, options.limits)?;
     let header = probe(bytes, options.limits)?;
     let background = options.rules.background != Rules::STANDARD.background;
-    Ok((picture, header.deep || header.transparent && (background || options.grey)))
+    // An array that is a picture becomes one that everybody opens.
+    let array = npy::is_npy(bytes) && matches!(picture.channels, 1 | 3);
+    Ok((picture, array || header.deep || header.transparent && (background || options.grey)))
 }
 
 fn greyed(picture: &Decoded) -> Decoded {

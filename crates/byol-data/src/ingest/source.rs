@@ -61,6 +61,9 @@ impl Item {
         if self.split.contains(['-', ' ']) {
             self.split = self.split.replace(['-', ' '], "_").into();
         }
+        if &*self.split == "all" {
+            self.split = "all_".into(); // `all` means every split there
+        }
         let plain = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
         let word = &self.split;
         if word.chars().all(plain)

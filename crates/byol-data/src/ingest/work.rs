@@ -85,7 +85,7 @@ pub fn ingest(
         format!("{} {format:?} {} {}", env!("CARGO_PKG_VERSION"), listing.signature, options.signature());
     let is_new = !to.exists();
     if let (Ok(from), Ok(there)) = (fs::canonicalize(from), fs::canonicalize(to))
-        && (from == there || from == there.join("data"))
+        && (from == there || output::OWN.iter().any(|own| from.starts_with(there.join(own))))
     {
         let why = "it is the source too, and would be replaced; name another folder with --to";
         return Err(DataError::Source { path: to.into(), why: why.into() });
