@@ -9,6 +9,7 @@ mod download;
 mod harness;
 mod hub;
 mod journey;
+mod presets;
 mod resume;
 mod server;
 mod weights;

@@ -40,6 +40,9 @@ pub struct RunSpec {
     pub projector: HeadConfig,
     /// q.
     pub predictor: HeadConfig,
+    /// What the learning rate is multiplied by in the heads.
+    #[serde(default)]
+    pub lr_multipliers: LrMultipliers,
     /// How parameters move.
     pub optimizer: OptimizerSpec,
     /// T and T′.
@@ -49,6 +52,25 @@ pub struct RunSpec {
 /// Of plans that are older than the key.
 fn one() -> usize {
     1
+}
+
+/// Rates of the heads as multiples of the encoder's. With τ = 0 a predictor that learns ten
+/// times as fast recovers most of what the moving average gives (the paper's ablation of a
+/// near-optimal predictor); 0 keeps a head as it was drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LrMultipliers {
+    /// Of g.
+    pub projector: f64,
+    /// Of q.
+    pub predictor: f64,
+}
+
+/// Of plans that are older than the key, and of whoever does not ask.
+impl Default for LrMultipliers {
+    fn default() -> Self {
+        Self { projector: 1.0, predictor: 1.0 }
+    }
 }
 
 /// A length of training: `{ epochs = 100 }` or `{ steps = 2000 }`.
@@ -113,10 +135,16 @@ pub enum OptimizerKind {
     Sgd,
 }
 
-const PRESETS: [(&str, &str); 3] = [
+const PRESETS: [(&str, &str); 9] = [
     ("quick", include_str!("presets/quick.toml")),
     ("paper-1000", include_str!("presets/paper-1000.toml")),
     ("paper-300", include_str!("presets/paper-300.toml")),
+    ("paper-100", include_str!("presets/paper-100.toml")),
+    ("paper-40", include_str!("presets/paper-40.toml")),
+    ("paper-batch-512", include_str!("presets/paper-batch-512.toml")),
+    ("imagenette", include_str!("presets/imagenette.toml")),
+    ("cifar10", include_str!("presets/cifar10.toml")),
+    ("stl10", include_str!("presets/stl10.toml")),
 ];
 
 /// Collects a recipe: a preset, then changes in order.

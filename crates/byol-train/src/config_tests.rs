@@ -1,8 +1,8 @@
 //! What a recipe promises.
 
-use byol_model::Stem;
+use byol_model::{HeadConfig, Stem};
 
-use crate::{Length, OptimizerKind, SpecBuilder};
+use crate::{Length, OptimizerKind, REFERENCE_BATCH, SpecBuilder, TauSchedule};
 
 #[test]
 fn every_preset_is_a_recipe() {
@@ -13,19 +13,41 @@ fn every_preset_is_a_recipe() {
     }
 }
 
+/// Rows of the papers' and the codes' own tables.
 #[test]
-fn the_paper_presets_have_the_papers_values() {
-    let spec = SpecBuilder::preset("paper-1000").unwrap().build().unwrap();
-    assert_eq!((spec.batch, spec.base_lr, spec.tau_base), (4096, 0.2, 0.996));
-    assert_eq!(spec.length, Length::Epochs(1000.0));
-    assert_eq!(spec.warmup, Length::Epochs(10.0));
-    assert_eq!(spec.optimizer.weight_decay, 1.5e-6);
-    assert_eq!((spec.optimizer.momentum, spec.optimizer.trust), (0.9, 1e-3));
-    assert_eq!((spec.projector.hidden, spec.projector.output), (4096, 256));
-    assert_eq!((spec.encoder.depth, spec.encoder.width), (50, 64));
-    let spec = SpecBuilder::preset("paper-300").unwrap().build().unwrap();
-    assert_eq!((spec.base_lr, spec.tau_base, spec.optimizer.weight_decay), (0.3, 0.99, 1e-6));
-    assert_eq!(spec.length, Length::Epochs(300.0));
+fn presets_have_the_values_of_their_sources() {
+    use OptimizerKind::{Lars, Sgd};
+    use TauSchedule::{Constant, Cosine};
+    // Batch, epochs and those of warm-up, peak learning rate, decay, tau, depth, hidden, output, pixels.
+    #[rustfmt::skip]
+    let rows = [
+        ("paper-1000",      4096, 1000.0, 10.0, 3.2,  1.5e-6, 0.996,  Cosine,   Lars, 50, 4096, 256, 224),
+        ("paper-300",       4096,  300.0, 10.0, 4.8,  1e-6,   0.99,   Cosine,   Lars, 50, 4096, 256, 224),
+        ("paper-100",       4096,  100.0, 10.0, 7.2,  1e-6,   0.99,   Cosine,   Lars, 50, 4096, 256, 224),
+        ("paper-40",        4096,   40.0, 10.0, 7.2,  1e-6,   0.97,   Cosine,   Lars, 50, 4096, 256, 224),
+        ("paper-batch-512",  512, 1000.0, 10.0, 0.8,  1.5e-6, 0.9995, Cosine,   Lars, 50, 4096, 256, 224),
+        ("imagenette",       256, 1000.0, 10.0, 2.0,  1e-6,   0.996,  Cosine,   Lars, 18, 4096, 256, 128),
+        ("cifar10",          512,  800.0,  0.0, 0.24, 5e-4,   0.99,   Constant, Sgd,  18, 1024, 256,  32),
+        ("stl10",             64,   80.0,  0.0, 0.03, 4e-4,   0.996,  Constant, Sgd,  18,  512, 128,  96),
+    ];
+    for (name, batch, epochs, warmup, peak, decay, tau, schedule, kind, depth, hidden, output, size) in rows {
+        let spec = SpecBuilder::preset(name).unwrap().build().unwrap();
+        let warmup = if warmup == 0.0 { Length::Steps(0) } else { Length::Epochs(warmup) };
+        assert_eq!((spec.batch, spec.length, spec.warmup), (batch, Length::Epochs(epochs), warmup), "{name}");
+        assert!((spec.base_lr * batch as f64 / REFERENCE_BATCH - peak).abs() < 1e-12, "{name}");
+        assert_eq!((spec.tau_base, spec.tau_schedule), (tau, schedule), "{name}");
+        let optimizer = spec.optimizer;
+        assert_eq!(
+            (optimizer.kind, optimizer.weight_decay, optimizer.momentum),
+            (kind, decay, 0.9),
+            "{name}"
+        );
+        assert_eq!((optimizer.trust, optimizer.nesterov), (1e-3, false), "{name}");
+        assert_eq!((spec.encoder.depth, spec.encoder.width, spec.policy.size), (depth, 64, size), "{name}");
+        let head = HeadConfig { layers: 2, hidden, output };
+        assert_eq!((spec.projector, spec.predictor), (head, head), "{name}");
+    }
+    assert_eq!(SpecBuilder::presets().count(), rows.len() + 1); // `quick` is our own
 }
 
 #[test]

@@ -31,7 +31,9 @@ mod trainer;
 mod views;
 
 pub use checkpoint::{Checkpoint, CheckpointRules, Checkpoints};
-pub use config::{EncoderSpec, Length, OptimizerKind, OptimizerSpec, RunSpec, SpecBuilder, TauSchedule};
+pub use config::{
+    EncoderSpec, Length, LrMultipliers, OptimizerKind, OptimizerSpec, RunSpec, SpecBuilder, TauSchedule,
+};
 pub use error::TrainError;
 pub use memory::StepShape;
 pub use observer::{Observer, StepReport, TrainState};

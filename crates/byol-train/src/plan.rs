@@ -171,6 +171,14 @@ fn check(spec: &RunSpec) -> Result<(), TrainError> {
             return bad(key, steps.to_string(), "at most 10^12 steps");
         }
     }
+    for (key, multiplier) in [
+        ("lr_multipliers.projector", spec.lr_multipliers.projector),
+        ("lr_multipliers.predictor", spec.lr_multipliers.predictor),
+    ] {
+        if !(multiplier >= 0.0 && multiplier.is_finite()) {
+            return bad(key, multiplier.to_string(), "a number from 0");
+        }
+    }
     let heads = [
         ("projector.hidden", spec.projector.hidden),
         ("projector.output", spec.projector.output),

@@ -67,7 +67,8 @@ pub fn init_networks(
             TargetNetwork::new(encoder, projector)
         }
     };
-    Ok(Byol { online, target, optimizer: Optimizer::new(plan.spec.optimizer) })
+    let optimizer = Optimizer::new(plan.spec.optimizer).with_multipliers(plan.spec.lr_multipliers);
+    Ok(Byol { online, target, optimizer })
 }
 
 /// Burn draws parameters when they are first looked at: look at them now, in order.

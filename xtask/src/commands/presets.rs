@@ -32,7 +32,7 @@ pub fn run(args: &PresetsArgs) -> Result<()> {
         crate::terminal::say(&format!("{}", json!({ "presets": list })));
     } else {
         for (name, about) in presets {
-            crate::terminal::say(&format!("{name:<12} {about}"));
+            crate::terminal::say(&format!("{name:<16} {about}"));
         }
     }
     Ok(())

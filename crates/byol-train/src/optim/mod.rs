@@ -9,7 +9,7 @@ use burn::tensor::container::TensorContainer;
 use burn::tensor::{Gradients, Tensor, TensorData};
 use byol_model::{ModelError, NamedTensor, Role, TensorValues, role};
 
-use crate::{OptimizerKind, OptimizerSpec};
+use crate::{LrMultipliers, OptimizerKind, OptimizerSpec};
 
 /// An optimiser with its momentum buffers, one a parameter, kept by path.
 ///
@@ -26,13 +26,20 @@ use crate::{OptimizerKind, OptimizerSpec};
 #[derive(Debug)]
 pub struct Optimizer {
     spec: OptimizerSpec,
+    multipliers: LrMultipliers,
     momenta: TensorContainer<String>,
 }
 
 impl Optimizer {
     /// Momentum buffers start at 0.
     pub fn new(spec: OptimizerSpec) -> Self {
-        Self { spec, momenta: TensorContainer::new() }
+        Self { spec, multipliers: LrMultipliers::default(), momenta: TensorContainer::new() }
+    }
+
+    /// Gives the fields `projector` and `predictor` of a module rates of their own.
+    #[must_use]
+    pub fn with_multipliers(self, multipliers: LrMultipliers) -> Self {
+        Self { multipliers, ..self }
     }
 
     /// One step over every parameter of `module` that has a gradient.
@@ -121,7 +128,13 @@ impl ModuleMapper for Step<'_> {
         let Some(g) = w.grad_remove(self.gradients) else {
             return Param::from_mapped_value(id, w, mapper);
         };
-        let w = self.optimizer.update(self.path.join("."), role, w.inner(), g, self.lr);
+        let lr = self.lr
+            * match self.path.first().map(String::as_str) {
+                Some("projector") => self.optimizer.multipliers.projector,
+                Some("predictor") => self.optimizer.multipliers.predictor,
+                _ => 1.0,
+            };
+        let w = self.optimizer.update(self.path.join("."), role, w.inner(), g, lr);
         Param::from_mapped_value(id, Tensor::from_inner(w).require_grad(), mapper)
     }
 }
