@@ -19,6 +19,18 @@ pub fn embedding_std(z: Tensor<2>) -> Tensor<1> {
     variance.sqrt().sum_dim(1).mul_scalar((d as f64).sqrt() / d as f64).reshape([1])
 }
 
+/// The mean cosine with the rows of `z` that one constant vector reaches: the length of the
+/// mean of the normalised rows. 1 when all are equal, about 1/√N when they point everywhere.
+/// A prediction that is not above it says nothing of its picture.
+///
+/// # Shapes
+///
+/// `z`: `[N, d]`; result: `[1]`.
+pub fn constant_cosine(z: Tensor<2>) -> Tensor<1> {
+    let [n, _] = z.dims();
+    l2_normalize(z).sum_dim(0).div_scalar(n as f64).square().sum_dim(1).sqrt().reshape([1])
+}
+
 /// Mean cosine of the rows of two networks for the same pictures, −1 to 1.
 ///
 /// # Shapes

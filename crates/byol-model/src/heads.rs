@@ -12,7 +12,7 @@ use crate::norm::{BatchNorm, BatchNormConfig};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeadConfig {
-    /// Linear maps, at least 1.
+    /// Linear maps; 0 is the identity, for the ablation of a head.
     pub layers: usize,
     /// Units of each hidden layer.
     pub hidden: usize,
@@ -31,18 +31,17 @@ impl HeadConfig {
             norm: BatchNormConfig::new(self.hidden).init(device),
         });
         let last = if n_hidden == 0 { input } else { self.hidden };
-        Mlp {
-            hidden: hidden.collect(),
-            output: LinearConfig::new(last, self.output).with_bias(false).init(device),
-        }
+        let output = || LinearConfig::new(last, self.output).with_bias(false).init(device);
+        Mlp { hidden: hidden.collect(), output: (self.layers > 0).then(output) }
     }
 
     /// Parameters of a head for inputs of length `input`.
     pub fn parameters(&self, input: usize) -> u64 {
         let [input, hidden, output] = [input, self.hidden, self.output].map(|n| n as u64);
-        match self.layers.saturating_sub(1) as u64 {
-            0 => input * output,
-            n => (input + 3) * hidden + (n - 1) * (hidden + 3) * hidden + hidden * output,
+        match self.layers as u64 {
+            0 => 0,
+            1 => input * output,
+            n => (input + 3) * hidden + (n - 2) * (hidden + 3) * hidden + hidden * output,
         }
     }
 }
@@ -56,13 +55,13 @@ pub struct HeadLayer {
     pub norm: BatchNorm,
 }
 
-/// A head: hidden layers, then a linear map.
+/// A head: hidden layers, then a linear map; the identity where there is neither.
 #[derive(Module, Debug)]
 pub struct Mlp {
     /// Hidden layers in order.
     pub hidden: Vec<HeadLayer>,
-    /// Without bias.
-    pub output: Linear,
+    /// Without bias; none of a head of no layers.
+    pub output: Option<Linear>,
 }
 
 impl Mlp {
@@ -72,6 +71,9 @@ impl Mlp {
             .hidden
             .iter()
             .fold(x, |x, layer| layer.norm.forward_with(layer.linear.forward(x), None, true));
-        self.output.forward(hidden)
+        match &self.output {
+            Some(output) => output.forward(hidden),
+            None => hidden,
+        }
     }
 }

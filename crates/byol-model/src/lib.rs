@@ -47,7 +47,7 @@ mod weights;
 
 pub use collective::{Collective, OneProcess};
 pub use contrast::{InfoNce, info_nce_loss};
-pub use diagnostics::{alignment, effective_rank, embedding_std, mean_cosine, uniformity};
+pub use diagnostics::{alignment, constant_cosine, effective_rank, embedding_std, mean_cosine, uniformity};
 pub use encoder::Encoder;
 pub use error::ModelError;
 pub use heads::{HeadConfig, HeadLayer, Mlp};

@@ -127,7 +127,7 @@ fn the_predictor_is_online_only() {
     let target = TargetNetwork::copy_of(&first);
     let z = target.forward(images());
     // z is what g gives: as long as a projection, and no function of q.
-    assert_eq!(z.dims(), [6, first.projector.output.weight.dims()[1]]);
+    assert_eq!(z.dims(), [6, first.projector.output.as_ref().unwrap().weight.dims()[1]]);
     let other = OnlineNetwork { predictor: second.predictor, ..first.clone() };
     let x = images();
     let (a, b) =
