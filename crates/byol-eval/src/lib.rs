@@ -32,7 +32,7 @@ mod extract;
 
 pub use error::EvalError;
 #[cfg(feature = "burn")]
-pub use extract::{extract, pixels};
+pub use extract::{extract, extract_some, pixels};
 pub use features::{Features, Standardize};
 pub use knn::{KnnConfig, knn};
 pub use logistic::{Probe, ProbeReport, logistic_probe};
