@@ -20,7 +20,11 @@ fn wrong_words_are_usage() {
     world.fail("pretrain --set optimizer.momentum=1.5", 2, &["optimizer.momentum", "1.5"]);
     world.fail("pretrain --set encoder.depth=19", 2, &["depth", "19", "50"]);
     world.fail("pretrain --set policy.ops.color_jitter.p=2", 2, &["color_jitter.p"]);
-    world.fail("pretrain --set projector.layers=0", 2, &["projector.layers", "0", "2"]);
+    world.fail(
+        "pretrain --set projector.layers=0 --set encoder.width=8",
+        2,
+        &["projector.output", "128", "layers = 0"],
+    );
     world.fail("pretrain --set base_lr=fast", 2, &["base_lr", "fast"]);
     world.fail("pretrain --set optimizer.kind=adam", 2, &["kind", "adam", "lars"]);
     world.fail("pretrain --set length.steps=10", 2, &["warmup", "10 steps"]);

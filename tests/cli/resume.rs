@@ -25,9 +25,10 @@ fn metrics(run: &Path) -> Vec<Value> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let line = |line: &str| {
         let mut value: Value = serde_json::from_str(line).unwrap();
-        for key in ["images_per_second", "data_wait"] {
+        for key in ["images_per_second", "data_wait", "observing"] {
             assert!(value.as_object_mut().unwrap().remove(key).is_some(), "no {key} in {line}");
         }
+        value.as_object_mut().unwrap().remove("memory_bytes");
         value
     };
     text.lines().map(line).collect()
@@ -78,6 +79,43 @@ fn a_run_that_is_killed_again_and_again_is_the_same_to_the_bit() {
     assert_eq!(kept, 3, "the last two, and that of step 30");
     let ended = world.succeed("pretrain --resume run");
     assert!(ended.err.contains("has ended"), "{}", ended.err);
+}
+
+#[test]
+fn other_optimisers_and_what_watches_go_on_to_the_bit() {
+    let world = World::new();
+    for (name, set) in [
+        ("adamw", "--set optimizer.kind=adamw --set base_lr=0.008 --probe"),
+        ("lars", "--set optimizer.kind=lars --set base_lr=2"),
+    ] {
+        let rules = "--checkpoint-steps 30 --keep-last 9";
+        world.succeed(&format!("pretrain {RECIPE} {set} {rules} --out {name}"));
+        let run = world.path(name);
+        let (whole, of) = (fs::read(run.join(checkpoint(STEPS))).unwrap(), metrics(&run));
+        for file in [checkpoint(STEPS), checkpoint(60), "encoder.safetensors".into()] {
+            fs::remove_file(run.join(file)).unwrap();
+        }
+        let probe = if set.contains("--probe") { "--probe" } else { "" };
+        world.succeed(&format!("pretrain --resume {name} {probe}"));
+        assert!(fs::read(run.join(checkpoint(STEPS))).unwrap() == whole, "{name}");
+        assert_eq!(metrics(&run), of, "{name}");
+    }
+}
+
+#[test]
+fn a_run_is_trained_by_one_process() {
+    let world = World::new();
+    let mut child = spawn(&world, &format!("pretrain {RECIPE} --set length.epochs=50 --out run"));
+    let begun = Instant::now();
+    while !fs::metadata(world.path("run/metrics.jsonl")).is_ok_and(|about| about.len() > 200) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it takes no steps");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let other = world.run("pretrain --resume run");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(other.code, Some(1), "{}", other.err);
+    assert!(other.err.contains("another process"), "{}", other.err);
 }
 
 #[test]

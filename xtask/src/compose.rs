@@ -136,6 +136,11 @@ pub fn recorded(config: &Path, table: &str, key: &str) -> Option<String> {
     Some(file.get(table)?.get(key)?.as_str()?.to_owned())
 }
 
+/// The plan of a run.toml; nothing of any other file.
+pub fn recorded_plan(config: &Path) -> Option<RunPlan> {
+    toml::from_str(&config_text(config).ok()?).ok()
+}
+
 /// Bytes that a recipe may have; the longest that ships has 2,000.
 const MAX_CONFIG: u64 = 1 << 20;
 

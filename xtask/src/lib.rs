@@ -15,6 +15,7 @@ mod subject;
 mod terminal;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
 
@@ -22,6 +23,7 @@ use crate::cli::{BenchCommand, Cli, Command};
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
+    let started = Instant::now();
     allocator::keep_memory();
     // Panics of foreign decoders become errors; nobody needs to hear of them twice.
     let loud = std::panic::take_hook();
@@ -38,7 +40,7 @@ pub fn run() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Preview(args) => commands::preview::run(&args),
         Command::Presets(args) => commands::presets::run(&args),
-        Command::Pretrain(args) => commands::pretrain::run(&args),
+        Command::Pretrain(args) => commands::pretrain::run(&args, started),
         Command::LinearEval(args) => commands::evaluate::linear_eval(&args),
         Command::Knn(args) => commands::evaluate::knn(&args),
         Command::Export(args) => commands::export::run(&args),

@@ -84,6 +84,11 @@ impl Progress {
         self.0.set_position(n);
     }
 
+    /// There are so many in all.
+    pub fn set_length(&self, n: u64) {
+        self.0.set_length(n);
+    }
+
     /// Replaces the text.
     pub fn describe(&self, text: String) {
         self.0.set_message(text);

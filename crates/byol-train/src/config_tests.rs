@@ -47,7 +47,7 @@ fn presets_have_the_values_of_their_sources() {
         let head = HeadConfig { layers: 2, hidden, output };
         assert_eq!((spec.projector, spec.predictor), (head, head), "{name}");
     }
-    assert_eq!(SpecBuilder::presets().count(), rows.len() + 1); // `quick` is our own
+    assert_eq!(SpecBuilder::presets().count(), rows.len() + 3); // `quick`, `fashion` and `photographs` are our own
 }
 
 #[test]

@@ -57,16 +57,41 @@ pub enum TrainError {
         /// Why not.
         why: String,
     },
-    /// Loss or parameters are no numbers any more.
-    #[error(
-        "step {step}: the loss is {loss}; the run has diverged. Try a lower base_lr, a longer \
-         warmup or a larger batch"
-    )]
-    NotFinite {
-        /// The optimiser step.
-        step: u64,
+    /// A step's loss is no number.
+    #[error("the loss is {loss}")]
+    LossNotFinite {
         /// The loss.
         loss: f64,
+        /// A parameter that was none before the step; none if all were numbers.
+        spoiled: Option<String>,
+    },
+    /// A parameter that was to be written is no number.
+    #[error("`{name}` is infinite or NaN")]
+    Spoiled {
+        /// Its path.
+        name: String,
+    },
+    /// Loss or parameters are no numbers any more: the step and the pictures it came of.
+    #[error(
+        "step {step}: {cause}; the run has diverged. Its pictures: {}. Try a lower base_lr, a \
+         longer warmup or a larger batch; if it comes back at the same pictures, look at them",
+        some(.samples)
+    )]
+    NotFinite {
+        /// The optimiser step, from 1.
+        step: u64,
+        /// What was seen.
+        cause: String,
+        /// Numbers of its pictures in the set.
+        samples: Vec<usize>,
+    },
+    /// A guard has ended the run.
+    #[error("step {step}: {finding}")]
+    Guarded {
+        /// The optimiser step, from 1.
+        step: u64,
+        /// What it saw, what that means, what to try.
+        finding: String,
     },
     /// The data ended or failed.
     #[error(transparent)]
@@ -84,4 +109,14 @@ pub enum TrainError {
 
 fn hint(nearest: &Option<String>) -> String {
     nearest.as_ref().map_or(String::new(), |name| format!("; did you mean `{name}`?"))
+}
+
+/// Numbers as people read them, not all of very many.
+fn some(samples: &[usize]) -> String {
+    const SHOWN: usize = 64;
+    let shown = samples.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match samples.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }

@@ -9,7 +9,7 @@ use crate::schedule::REFERENCE_BATCH;
 use crate::{Length, OptimizerKind, RunSpec, StepShape, TrainError};
 
 /// What a run must know of its pictures, and remembers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataFacts {
     /// Where they are.
     pub path: String,
@@ -32,6 +32,33 @@ pub struct InitFacts {
     pub sha256: String,
 }
 
+/// A stretch of a run by the clock: from `step` on, the schedules go evenly from `progress`
+/// to their end at `total_steps`, until the next leg.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(u64, f64, u64, f64)", into = "(u64, f64, u64, f64)")]
+pub struct Leg {
+    /// The optimiser step that it begins with.
+    pub step: u64,
+    /// How far the schedules are then, 0 to 1.
+    pub progress: f64,
+    /// The step at which the time was expected to be over.
+    pub total_steps: u64,
+    /// Time spent until then, in seconds.
+    pub seconds: f64,
+}
+
+impl From<(u64, f64, u64, f64)> for Leg {
+    fn from((step, progress, total_steps, seconds): (u64, f64, u64, f64)) -> Self {
+        Self { step, progress, total_steps, seconds }
+    }
+}
+
+impl From<Leg> for (u64, f64, u64, f64) {
+    fn from(leg: Leg) -> Self {
+        (leg.step, leg.progress, leg.total_steps, leg.seconds)
+    }
+}
+
 /// Everything resolved; written to the run folder as `run.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunPlan {
@@ -39,10 +66,14 @@ pub struct RunPlan {
     pub version: String,
     /// Full batches in an epoch.
     pub steps_per_epoch: u64,
-    /// Optimiser steps, K.
+    /// Optimiser steps, K; an estimate until a run by the clock has ended.
     pub total_steps: u64,
     /// Steps of them in which the learning rate rises.
     pub warmup_steps: u64,
+    /// Of a run by the clock: (step, progress, total steps, seconds) of each stretch. Whoever
+    /// begins with a complete record follows it, and the clock no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub legs: Vec<Leg>,
     /// `base_lr` · batch / 256.
     pub peak_lr: f64,
     /// What was left out of the policies for these pictures, and why.
@@ -64,13 +95,26 @@ impl RunPlan {
     /// Any value out of range, a batch that does not fit the set, a predictor that
     /// does not end where the projector does.
     pub fn new(spec: RunSpec, set: &ImageDataset, path: &str, channels: usize) -> Result<Self, TrainError> {
-        check(&spec)?;
-        let steps_per_epoch = EpochPlan::new(0, 0, set.len(), spec.batch)?.n_batches();
-        let steps = |length: Length| match length {
-            Length::Epochs(epochs) => (epochs * steps_per_epoch as f64).round() as u64,
-            Length::Steps(steps) => steps,
+        let data = DataFacts {
+            path: path.into(),
+            split: set.split().into(),
+            fingerprint: set.fingerprint().into(),
+            samples: set.len(),
+            channels,
         };
-        let (total_steps, warmup_steps) = (steps(spec.length), steps(spec.warmup));
+        Self::of(spec, data)
+    }
+
+    /// The same for pictures from wherever, of which this is known.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn of(spec: RunSpec, data: DataFacts) -> Result<Self, TrainError> {
+        check(&spec)?;
+        let steps_per_epoch = EpochPlan::new(0, 0, data.samples, spec.batch)?.n_batches();
+        let (total_steps, warmup_steps) =
+            (steps(spec.length, steps_per_epoch), steps(spec.warmup, steps_per_epoch));
         let bad = |key, value: String, expected: String| Err(TrainError::Spec { key, value, expected });
         if total_steps == 0 {
             return bad("length", format!("{:?}", spec.length), "at least one step".into());
@@ -82,22 +126,21 @@ impl RunPlan {
                 format!("less than the run's {total_steps} steps (--set warmup.steps=N)"),
             );
         }
-        let resolved = spec.policy.resolve(channels)?;
-        encoder_config(&spec, channels).dim()?;
+        let resolved = spec.policy.resolve(data.channels)?;
+        let dim = encoder_config(&spec, data.channels).dim()?;
+        if spec.projector.layers == 0 && spec.projector.output != dim {
+            let expected = format!("{dim}, the encoder's output, where there is no projector (layers = 0)");
+            return bad("projector.output", spec.projector.output.to_string(), expected);
+        }
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").into(),
             steps_per_epoch,
             total_steps,
             warmup_steps,
+            legs: Vec::new(),
             peak_lr: spec.base_lr * spec.batch as f64 / REFERENCE_BATCH,
             omitted: resolved.omitted.iter().map(ToString::to_string).collect(),
-            data: DataFacts {
-                path: path.into(),
-                split: set.split().into(),
-                fingerprint: set.fingerprint().into(),
-                samples: set.len(),
-                channels,
-            },
+            data,
             init: None,
             spec,
         })
@@ -117,6 +160,24 @@ impl RunPlan {
         self.spec.batch / self.spec.accumulation.max(1)
     }
 
+    /// How far the schedules are at optimiser step `k`, 0 to 1.
+    pub fn progress(&self, k: u64) -> f64 {
+        let share = |done: u64, of: u64| (done as f64 / of.max(1) as f64).min(1.0);
+        match self.legs.iter().rev().find(|leg| leg.step <= k) {
+            None => share(k, self.total_steps),
+            Some(leg) => {
+                let rest = leg.total_steps.saturating_sub(leg.step);
+                leg.progress + (1.0 - leg.progress) * share(k - leg.step, rest)
+            }
+        }
+    }
+
+    /// The share of the run in which the learning rate rises.
+    pub(crate) fn warmup_share(&self) -> f64 {
+        let [warmup, length] = [self.spec.warmup, self.spec.length].map(|l| steps(l, self.steps_per_epoch));
+        warmup as f64 / length.max(1) as f64
+    }
+
     /// What a step's memory follows from.
     pub fn step_shape(&self, prefetch: usize) -> StepShape {
         StepShape {
@@ -132,6 +193,13 @@ impl RunPlan {
     /// The encoder.
     pub fn encoder(&self) -> ResNetConfig {
         encoder_config(&self.spec, self.data.channels)
+    }
+}
+
+fn steps(length: Length, steps_per_epoch: u64) -> u64 {
+    match length {
+        Length::Epochs(epochs) => (epochs * steps_per_epoch as f64).round() as u64,
+        Length::Steps(steps) => steps,
     }
 }
 
@@ -171,6 +239,11 @@ fn check(spec: &RunSpec) -> Result<(), TrainError> {
             return bad(key, steps.to_string(), "at most 10^12 steps");
         }
     }
+    if let Some(minutes) = spec.minutes
+        && !(minutes > 0.0 && minutes <= 1e6)
+    {
+        return bad("minutes", minutes.to_string(), "more than 0, at most a million");
+    }
     for (key, multiplier) in [
         ("lr_multipliers.projector", spec.lr_multipliers.projector),
         ("lr_multipliers.predictor", spec.lr_multipliers.predictor),
@@ -193,8 +266,8 @@ fn check(spec: &RunSpec) -> Result<(), TrainError> {
     for (key, layers) in
         [("projector.layers", spec.projector.layers), ("predictor.layers", spec.predictor.layers)]
     {
-        if !(1..=8).contains(&layers) {
-            return bad(key, layers.to_string(), "1 to 8 linear maps (the paper's 2)");
+        if layers > 8 {
+            return bad(key, layers.to_string(), "at most 8 linear maps (the paper's 2; 0 for none at all)");
         }
     }
     if spec.predictor.output != spec.projector.output {
@@ -214,8 +287,14 @@ fn check(spec: &RunSpec) -> Result<(), TrainError> {
     if !(optimizer.trust > 0.0 && optimizer.trust.is_finite()) {
         return bad("optimizer.trust", optimizer.trust.to_string(), "a positive number");
     }
-    if optimizer.nesterov && optimizer.kind == OptimizerKind::Lars {
-        return bad("optimizer.nesterov", "true".into(), "false with LARS, whose momentum is plain");
+    if !(0.0..1.0).contains(&optimizer.beta2) {
+        return bad("optimizer.beta2", optimizer.beta2.to_string(), "a number from 0, below 1");
+    }
+    if !(optimizer.epsilon > 0.0 && optimizer.epsilon.is_finite()) {
+        return bad("optimizer.epsilon", optimizer.epsilon.to_string(), "a positive number");
+    }
+    if optimizer.nesterov && optimizer.kind != OptimizerKind::Sgd {
+        return bad("optimizer.nesterov", "true".into(), "false but with SGD, the others' momentum is plain");
     }
     Ok(())
 }

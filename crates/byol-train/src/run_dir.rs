@@ -1,4 +1,4 @@
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use byol_data::write_atomic;
@@ -92,6 +92,36 @@ impl RunDir {
         &self.path
     }
 
+    /// Writes `run.toml` anew: of a run by the clock, whose length was found on the way.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn record(&self, plan: &RunPlan) -> Result<(), TrainError> {
+        let failed = |why: String| TrainError::File { action: "writing", path: self.plan_path(), why };
+        let text = toml::to_string(plan).map_err(|e| failed(e.to_string()))?;
+        Ok(write_atomic(&self.plan_path(), text.as_bytes())?)
+    }
+
+    /// Keeps other processes from training in the folder, for as long as it lives.
+    ///
+    /// # Errors
+    ///
+    /// If another one does, or the folder cannot be written.
+    pub fn lock(&self) -> Result<RunLock, TrainError> {
+        let path = self.path.join(".lock");
+        let failed = |why: String| TrainError::File { action: "locking", path: path.clone(), why };
+        let file = File::create(&path).map_err(|e| failed(e.to_string()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock { _file: file }),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(failed("another process is training in this folder".into()))
+            }
+            // A file system without locks has no second process stopped.
+            Err(fs::TryLockError::Error(_)) => Ok(RunLock { _file: file }),
+        }
+    }
+
     /// `run.toml`.
     pub fn plan_path(&self) -> PathBuf {
         self.path.join("run.toml")
@@ -136,4 +166,10 @@ impl RunDir {
     pub fn encoder_path(&self) -> PathBuf {
         self.path.join("encoder.safetensors")
     }
+}
+
+/// See [`RunDir::lock`].
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
 }

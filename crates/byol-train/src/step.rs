@@ -1,10 +1,13 @@
 //! The method, on one screen, in the paper's letters (section 3.1, Appendix J).
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor, TensorData};
-use byol_model::{Collective, Encoder, OnlineNetwork, TargetNetwork, embedding_std, regression_loss};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use byol_model::{
+    Collective, Encoder, NamedTensor, OnlineNetwork, Role, TargetNetwork, constant_cosine, embedding_std,
+    named_tensors, regression_loss,
+};
 
-use crate::{Optimizer, TrainError};
+use crate::{Optimizer, RunSpec, TrainError};
 
 /// θ, ξ and the optimiser's state.
 #[derive(Debug)]
@@ -18,21 +21,42 @@ pub struct Byol<E: Encoder> {
 }
 
 /// What a step saw.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct StepValues {
     /// L_θ,ξ + L̃_θ,ξ, 0 to 8.
     pub loss: f64,
+    /// L_θ,ξ, of v predicting v′.
+    pub loss_v: f64,
+    /// L̃_θ,ξ, of v′ predicting v.
+    pub loss_v_prime: f64,
     /// See [`embedding_std`].
     pub z_std: f64,
+    /// See [`constant_cosine`], of the target's projections.
+    pub constant_cosine: f64,
+    /// y of v, on the device without autodiff, `[N, D]`, of the last micro-batch.
+    pub representation: Tensor<2>,
+    /// z of v, on the device without autodiff, `[N, d]`, of the last micro-batch.
+    pub projection: Tensor<2>,
 }
 
 impl<E: Encoder> Byol<E> {
+    /// The networks of a recipe around an encoder of yours, on its device: heads and optimiser
+    /// are the recipe's, and the target starts as a copy.
+    pub fn new(encoder: E, spec: &RunSpec, device: &Device) -> Self {
+        let projector = spec.projector.init(encoder.dim(), device);
+        let predictor = spec.predictor.init(spec.projector.output, device);
+        let online = OnlineNetwork { encoder, projector, predictor };
+        let target = TargetNetwork::copy_of(&online);
+        let optimizer = Optimizer::new(spec.optimizer).with_multipliers(spec.lr_multipliers);
+        Self { online, target, optimizer }
+    }
+
     /// One optimiser step on views v ~ T and v′ ~ T′ of the same pictures,
     /// `[N, C, H, W]` each, on the autodiff device of the online network.
     ///
     /// # Errors
     ///
-    /// If replicas lose each other.
+    /// A loss that is no number, or if replicas lose each other.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "tensors are handles, and whoever calls is done with them"
@@ -55,7 +79,7 @@ impl<E: Encoder> Byol<E> {
     ///
     /// # Errors
     ///
-    /// As `views`, or if replicas lose each other.
+    /// As `views`, `n` = 0, a loss that is no number, or if replicas lose each other.
     pub fn step_over(
         self,
         n: usize,
@@ -65,7 +89,7 @@ impl<E: Encoder> Byol<E> {
         collective: &dyn Collective,
     ) -> Result<(Self, StepValues), TrainError> {
         let Self { online, target, mut optimizer } = self;
-        let mut values = StepValues { loss: 0.0, z_std: 0.0 };
+        let mut seen: Option<StepValues> = None;
         let mut gradients: Option<Gradients> = None;
         for i in 0..n {
             let [v, v_prime] = views(i)?;
@@ -76,10 +100,26 @@ impl<E: Encoder> Byol<E> {
             let xi = target.forward(v);
             let xi_prime = target.forward(v_prime);
             // Equation 2, both directions: ‖q̄(z) − z̄′‖² + the same with v and v′ swapped.
-            let loss =
-                regression_loss(theta.prediction, xi_prime) + regression_loss(theta_prime.prediction, xi);
-            values.loss += scalar(loss.clone()) / n as f64;
-            values.z_std += scalar(embedding_std(theta.projection.detach())) / n as f64;
+            let constant = (constant_cosine(xi.clone()) + constant_cosine(xi_prime.clone())).div_scalar(2.0);
+            let loss_v = regression_loss(theta.prediction, xi_prime);
+            let loss_v_prime = regression_loss(theta_prime.prediction, xi);
+            let loss = loss_v.clone() + loss_v_prime.clone();
+            let projection = theta.projection.inner();
+            let part = |x: Tensor<1>| scalar(x) / n as f64;
+            let values = StepValues {
+                loss: part(loss.clone()),
+                loss_v: part(loss_v),
+                loss_v_prime: part(loss_v_prime),
+                z_std: part(embedding_std(projection.clone())),
+                constant_cosine: part(constant),
+                representation: theta.representation.inner(),
+                projection,
+            };
+            if !values.loss.is_finite() {
+                let loss = values.loss * n as f64;
+                return Err(TrainError::LossNotFinite { loss, spoiled: not_finite(&online) });
+            }
+            seen = Some(values.with(seen));
             let loss = if n == 1 { loss } else { loss.div_scalar(n as f64) };
             gradients = Some(match gradients {
                 None => loss.backward(),
@@ -96,8 +136,33 @@ impl<E: Encoder> Byol<E> {
         };
         // ξ ← τ ξ + (1 − τ) θ           (Equation 4), once a step, after it.
         let target = target.update(&online, tau);
+        let values = seen.ok_or(TrainError::Spec {
+            key: "accumulation",
+            value: "0".into(),
+            expected: "at least 1".into(),
+        })?;
         Ok((Self { online, target, optimizer }, values))
     }
+}
+
+impl StepValues {
+    /// Numbers added to those of the micro-batches before.
+    fn with(mut self, before: Option<Self>) -> Self {
+        if let Some(before) = before {
+            self.loss += before.loss;
+            self.loss_v += before.loss_v;
+            self.loss_v_prime += before.loss_v_prime;
+            self.z_std += before.z_std;
+            self.constant_cosine += before.constant_cosine;
+        }
+        self
+    }
+}
+
+/// The first parameter of `module` with a value that is no number.
+fn not_finite<M: Module>(module: &M) -> Option<String> {
+    let spoiled = |tensor: &NamedTensor| tensor.values.iter().any(|x| !x.is_finite());
+    named_tensors(module).into_iter().find(|t| t.role != Role::Buffer && spoiled(t)).map(|t| t.name)
 }
 
 fn scalar(x: Tensor<1>) -> f64 {

@@ -1,20 +1,21 @@
 //! The loop.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use burn::module::Module;
 use burn::tensor::Device;
-use byol_data::{Cursor, DataError, ImageDataset, Loader, LoaderConfig, Partition};
-use byol_model::{
-    Collective, Encoder, Mlp, OnlineNetwork, ResNet, ResNetConfig, TargetInit, TargetNetwork, input,
-    load_named, named_tensors,
-};
+use byol_data::{Cursor, ImageDataset, LoaderConfig, Partition};
+use byol_model::{Collective, Encoder, effective_rank};
 
+use crate::budget::{Budget, Pace};
+use crate::source::{LoadedViews, ViewSource};
 use crate::views::two_views;
-use crate::{Byol, Observer, Optimizer, RunPlan, StepReport, TrainError, TrainState, learning_rate, tau};
+use crate::{
+    MEASURE_EVERY, Measured, Observer, RunPlan, Seen, StepBatch, StepReport, StepValues, TrainError,
+    TrainState, learning_rate, tau,
+};
 
 /// What changes a run's speed and never its result.
 #[derive(Debug, Clone, Copy)]
@@ -23,156 +24,200 @@ pub struct TrainOptions {
     pub loader_threads: usize,
     /// Batches of views that may wait.
     pub prefetch: usize,
+    /// Of a run by the clock: what its horizon is measured by. Without it the plan's record is
+    /// followed.
+    pub budget: Option<Budget>,
 }
 
 /// Steps over which rates are averaged.
 const WINDOW: usize = 20;
 
-/// The encoder that a plan of this seed begins with.
-///
-/// # Errors
-///
-/// If the configuration describes no network.
-pub fn init_encoder(config: &ResNetConfig, seed: u64, device: &Device) -> Result<ResNet, TrainError> {
-    let device = device.clone().autodiff();
-    device.seed(seed);
-    Ok(drawn(config.init(&device)?))
-}
-
-/// The networks of a plan, drawn from its seed. `start` is an encoder of the plan's
-/// configuration that theirs begins as; what is drawn besides is the same with it.
-///
-/// # Errors
-///
-/// If the plan describes no network, or `start` is another one.
-pub fn init_networks(
-    plan: &RunPlan,
-    start: Option<&ResNet>,
-    device: &Device,
-) -> Result<Byol<ResNet>, TrainError> {
-    let mut encoder = init_encoder(&plan.encoder(), plan.spec.seed, device)?;
-    let device = device.clone().autodiff();
-    let projector = drawn(plan.spec.projector.init(encoder.dim(), &device));
-    let predictor = drawn(plan.spec.predictor.init(plan.spec.projector.output, &device));
-    if let Some(start) = start {
-        let tensors = named_tensors(start).into_iter().map(|t| (t.name, (t.shape, t.values)));
-        encoder = load_named(encoder, tensors.collect())?;
-    }
-    let online = OnlineNetwork { encoder, projector, predictor };
-    let target = match plan.spec.target_init {
-        TargetInit::Copy => TargetNetwork::copy_of(&online),
-        TargetInit::Independent => {
-            let encoder = drawn(plan.encoder().init(&device)?);
-            let projector: Mlp = drawn(plan.spec.projector.init(encoder.dim(), &device));
-            TargetNetwork::new(encoder, projector)
-        }
-    };
-    let optimizer = Optimizer::new(plan.spec.optimizer).with_multipliers(plan.spec.lr_multipliers);
-    Ok(Byol { online, target, optimizer })
-}
-
-/// Burn draws parameters when they are first looked at: look at them now, in order.
-fn drawn<M: Module>(module: M) -> M {
-    let _ = named_tensors(&module);
-    module
-}
-
-/// Trains from where `state` is to the end of the plan, or until an observer breaks off, and
-/// returns what became of it. Every step is told to the observers, in order.
+/// Trains on `set` from where `state` is to the end of the plan, or until an observer breaks
+/// off, and returns what became of it. Every step is told to the observers, in order. Into the
+/// plan of a run by the clock its horizon is written, as it is measured.
 ///
 /// # Errors
 ///
 /// Data that cannot be read, a loss that is no number, an observer's error.
 pub fn train<E: Encoder>(
-    plan: &RunPlan,
-    mut state: TrainState<E>,
+    plan: &mut RunPlan,
+    state: TrainState<E>,
     set: Arc<ImageDataset>,
     options: TrainOptions,
     collective: &dyn Collective,
     device: &Device,
     observers: &mut [&mut dyn Observer<E>],
 ) -> Result<TrainState<E>, TrainError> {
-    let device = device.clone().autodiff();
     let policy = plan.policy()?;
     let (channels, size, seed) = (plan.data.channels, policy.view.size, plan.spec.seed);
     let slot_len = policy.view.output_len(channels);
     let (step, per_epoch) = (state.step, plan.steps_per_epoch.max(1));
+    let n_batches = match options.budget {
+        None => plan.total_steps.saturating_sub(step),
+        Some(_) => u64::MAX / 2, // nobody knows
+    };
     let config = LoaderConfig {
         seed,
         batch: plan.spec.batch,
         partition: Partition { rank: collective.rank(), world: collective.world() },
         start: Cursor { epoch: step / per_epoch, batch: step % per_epoch },
-        n_batches: plan.total_steps.saturating_sub(step),
+        n_batches,
         parts: plan.spec.accumulation,
         threads: options.loader_threads,
         prefetch: options.prefetch,
     };
-    let mut loader = Loader::start(set, config, slot_len, move |set, index, epoch, slots| {
+    let make = move |set: &ImageDataset, index, epoch, slots: [&mut [f32]; 2]| {
         two_views(&policy, seed, channels, set, index, epoch, slots)
-    })?;
+    };
+    let mut views = LoadedViews::start(set, config, slot_len, make, channels, size, device)?;
+    train_on(plan, state, &mut views, options.budget, collective, observers)
+}
+
+/// The same on views from wherever: each of the plan's micro-batches is one call of `source`.
+/// The networks must be on an autodiff device, and the views too.
+///
+/// # Errors
+///
+/// As [`train`], and what `source` returns.
+pub fn train_on<E: Encoder>(
+    plan: &mut RunPlan,
+    mut state: TrainState<E>,
+    source: &mut dyn ViewSource,
+    budget: Option<Budget>,
+    collective: &dyn Collective,
+    observers: &mut [&mut dyn Observer<E>],
+) -> Result<TrainState<E>, TrainError> {
     for observer in observers.iter_mut() {
         observer.start(plan, &state)?;
     }
+    let mut pace = budget.zip(plan.spec.minutes).map(|(b, minutes)| Pace::new(b, minutes, state.step));
     let mut clock = Clock::new();
-    for k in step..plan.total_steps {
+    let mut observing = Duration::ZERO;
+    let (mut samples, mut before): (Vec<usize>, Vec<usize>) = Default::default();
+    while state.step < plan.total_steps {
+        let k = state.step;
         let (lr, tau) = (learning_rate(plan, k), tau(plan, k));
-        let views = |_| {
-            let batch = loader.next().ok_or_else(|| DataError::Loader("it ended early".into()))??;
-            Ok(batch.data.map(|view| input::tensor(view, channels, size, &device)))
-        };
-        let (byol, values) = state.byol.step_over(plan.spec.accumulation, views, lr, tau, collective)?;
-        state = TrainState { byol, step: k + 1 };
-        if !values.loss.is_finite() {
-            return Err(TrainError::NotFinite { step: k + 1, loss: values.loss });
+        let measured = (k + 1).is_multiple_of(MEASURE_EVERY);
+        if measured {
+            state.byol.optimizer.measure();
         }
-        let (steps_per_second, data_wait) = clock.tick(loader.waited().as_secs_f64());
-        let report = StepReport {
-            step: k + 1,
-            epoch: (k + 1) as f64 / plan.steps_per_epoch as f64,
-            loss: values.loss,
-            lr,
-            tau,
-            images_per_second: steps_per_second * plan.spec.batch as f64,
-            data_wait,
-            z_std: values.z_std,
+        std::mem::swap(&mut samples, &mut before);
+        samples.clear();
+        let views = |_| {
+            let batch = source.next_views()?;
+            samples.extend(&batch.samples);
+            Ok(batch.views)
         };
+        let stepped = state.byol.step_over(plan.spec.accumulation, views, lr, tau, collective);
+        let (byol, values) = stepped.map_err(|error| blame(error, k, &samples, &before))?;
+        state = TrainState { byol, step: k + 1, kept: state.kept };
+        if let Some(pace) = &mut pace {
+            pace.correct(plan, k + 1);
+        }
+        let rates = clock.tick(source.waited().as_secs_f64(), observing.as_secs_f64());
+        let mut report = report(plan, k, (lr, tau), &values, &rates);
+        if let Some(norms) = state.byol.optimizer.norms() {
+            report.measured = Some(Measured {
+                rank: effective_rank(values.projection.clone()),
+                gradient_norm: norms.gradient,
+                parameter_norm: norms.parameters,
+                trust_ratio: norms.trust_ratio,
+            });
+        }
+        let StepValues { representation, projection, .. } = values;
+        let batch = StepBatch { samples: std::mem::take(&mut samples), representation, projection };
+        let begun = Instant::now();
         let mut flow = ControlFlow::Continue(());
         for observer in observers.iter_mut() {
-            if observer.step(&report, &state)?.is_break() {
+            let mut seen = Seen { plan, report: &mut report, state: &mut state, batch: &batch };
+            let told = observer.step(&mut seen);
+            if told.map_err(|error| blame(error, k, &batch.samples, &before))?.is_break() {
                 flow = ControlFlow::Break(());
             }
         }
+        observing += begun.elapsed();
+        samples = batch.samples;
         if flow.is_break() {
             break;
         }
     }
     for observer in observers.iter_mut() {
-        observer.finish(&state)?;
+        let step = state.step.saturating_sub(1);
+        observer.finish(plan, &state).map_err(|error| blame(error, step, &samples, &before))?;
     }
     Ok(state)
+}
+
+/// An error with the step and the pictures that it came of; `k` is the step from 0.
+fn blame(error: TrainError, k: u64, samples: &[usize], before: &[usize]) -> TrainError {
+    let (step, cause, samples) = match error {
+        TrainError::LossNotFinite { loss, spoiled: None } => {
+            (k + 1, format!("the loss is {loss}, of parameters that are numbers"), samples)
+        }
+        TrainError::LossNotFinite { spoiled: Some(name), .. } => {
+            (k, format!("its gradient has made `{name}` infinite or NaN"), before)
+        }
+        TrainError::Spoiled { name } => {
+            (k + 1, format!("its gradient has made `{name}` infinite or NaN"), samples)
+        }
+        other => return other,
+    };
+    TrainError::NotFinite { step, cause, samples: samples.to_vec() }
+}
+
+fn report(plan: &RunPlan, k: u64, (lr, tau): (f64, f64), values: &StepValues, rates: &Rates) -> StepReport {
+    StepReport {
+        step: k + 1,
+        epoch: (k + 1) as f64 / plan.steps_per_epoch as f64,
+        loss: values.loss,
+        lr,
+        tau,
+        images_per_second: rates.steps_per_second * plan.spec.batch as f64,
+        data_wait: rates.waiting,
+        observing: rates.observing,
+        loss_v: values.loss_v,
+        loss_v_prime: values.loss_v_prime,
+        // Of 2 − 2 cos in both directions.
+        cosine: 1.0 - values.loss / 4.0,
+        constant_cosine: values.constant_cosine,
+        z_std: values.z_std,
+        measured: None,
+        extra: BTreeMap::new(),
+    }
+}
+
+struct Rates {
+    steps_per_second: f64,
+    /// Shares of the time.
+    waiting: f64,
+    observing: f64,
 }
 
 /// Rates over the last steps.
 struct Clock {
     start: Instant,
-    /// (seconds since the start, seconds waited) after each of the last steps.
-    ticks: VecDeque<(f64, f64)>,
+    /// Seconds since the start, waited and observed, after each of the last steps.
+    ticks: VecDeque<[f64; 3]>,
 }
 
 impl Clock {
     fn new() -> Self {
-        Self { start: Instant::now(), ticks: VecDeque::from([(0.0, 0.0)]) }
+        Self { start: Instant::now(), ticks: VecDeque::from([[0.0; 3]]) }
     }
 
-    /// Steps a second, and the share of time that was waiting.
-    fn tick(&mut self, waited: f64) -> (f64, f64) {
-        let now = self.start.elapsed().as_secs_f64();
-        self.ticks.push_back((now, waited));
+    fn tick(&mut self, waited: f64, observed: f64) -> Rates {
+        let now = [self.start.elapsed().as_secs_f64(), waited, observed];
+        self.ticks.push_back(now);
         if self.ticks.len() > WINDOW + 1 {
             self.ticks.pop_front();
         }
-        let (first, first_waited) = self.ticks[0];
-        let span = (now - first).max(f64::MIN_POSITIVE);
-        ((self.ticks.len() - 1) as f64 / span, ((waited - first_waited) / span).clamp(0.0, 1.0))
+        let first = self.ticks[0];
+        let span = (now[0] - first[0]).max(f64::MIN_POSITIVE);
+        let share = |i: usize| ((now[i] - first[i]) / span).clamp(0.0, 1.0);
+        Rates {
+            steps_per_second: (self.ticks.len() - 1) as f64 / span,
+            waiting: share(1),
+            observing: share(2),
+        }
     }
 }

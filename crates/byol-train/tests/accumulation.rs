@@ -18,6 +18,8 @@ const LARS: OptimizerSpec = OptimizerSpec {
     nesterov: false,
     weight_decay: 1e-4,
     trust: 0.1,
+    beta2: 0.999,
+    epsilon: 1e-8,
 };
 /// One linear map, and so no batch normalisation.
 const HEAD: HeadConfig = HeadConfig { layers: 1, hidden: 8, output: 8 };

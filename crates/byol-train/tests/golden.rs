@@ -12,7 +12,8 @@ use byol_model::{
     load_named, named_tensors,
 };
 use byol_train::{
-    Byol, Length, Optimizer, OptimizerKind, OptimizerSpec, RunPlan, SpecBuilder, learning_rate, tau,
+    Byol, DataFacts, Length, Optimizer, OptimizerKind, OptimizerSpec, RunPlan, SpecBuilder, learning_rate,
+    tau,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -27,15 +28,6 @@ fn floats(value: &Value) -> Vec<f32> {
 
 /// A plan with the schedule values of a golden case.
 fn plan(case: &Value) -> RunPlan {
-    let mut png = Vec::new();
-    let encoder = image::codecs::png::PngEncoder::new(&mut png);
-    image::ImageEncoder::write_image(encoder, &[0; 64], 8, 8, image::ExtendedColorType::L8).unwrap();
-    let mut writer = byol_data::ShardWriter::in_memory(byol_data::Labels::None).unwrap();
-    for _ in 0..4 {
-        writer.push(byol_data::NewSample { bytes: &png, path: "", label: None }).unwrap();
-    }
-    let shard = byol_data::Shard::in_memory("train", writer.finish().unwrap());
-    let set = byol_data::ImageDataset::from_shards("train", vec![shard]).unwrap();
     let number = |key: &str| case[key].as_f64().unwrap();
     let mut spec = SpecBuilder::preset("quick").unwrap().build().unwrap();
     spec.batch = 4;
@@ -44,7 +36,7 @@ fn plan(case: &Value) -> RunPlan {
     spec.tau_base = number("tau_base");
     spec.length = Length::Steps(case["steps"].as_u64().unwrap());
     spec.warmup = Length::Steps(case["warmup_steps"].as_u64().unwrap());
-    RunPlan::new(spec, &set, "test", 1).unwrap()
+    RunPlan::of(spec, DataFacts { samples: 4, channels: 1, ..DataFacts::default() }).unwrap()
 }
 
 #[test]
@@ -126,6 +118,8 @@ fn check_optimizer(runs: &Value, kind: OptimizerKind) {
             nesterov: run["nesterov"].as_bool().unwrap_or(false),
             weight_decay: run["weight_decay"].as_f64().unwrap(),
             trust: run["trust"].as_f64().unwrap_or(1e-3),
+            beta2: 0.999,
+            epsilon: 1e-8,
         };
         for case in run["params"].as_array().unwrap() {
             let shape: Vec<usize> =
@@ -274,6 +268,8 @@ fn ten_whole_steps_are_pytorchs() {
         nesterov: false,
         weight_decay: 1e-2,
         trust: 1e-3,
+        beta2: 0.999,
+        epsilon: 1e-8,
     });
     let mut byol = Byol { online, target, optimizer };
     for (i, (lr, tau)) in STEPS.into_iter().enumerate() {

@@ -12,7 +12,7 @@ use byol_model::{
     Encoder, HeadConfig, NamedTensor, OneProcess, OnlineNetwork, TargetNetwork, load_named, named_tensors,
 };
 use byol_train::{
-    Byol, Length, LrMultipliers, Optimizer, OptimizerKind, OptimizerSpec, RunPlan, SpecBuilder,
+    Byol, DataFacts, Length, LrMultipliers, Optimizer, OptimizerKind, OptimizerSpec, RunPlan, SpecBuilder,
     learning_rate, tau,
 };
 use serde_json::Value;
@@ -85,22 +85,13 @@ fn networks(spec: OptimizerSpec, multipliers: LrMultipliers, device: &Device) ->
 
 /// A plan with the schedules of the golden file.
 fn plan(golden: &Value, peak_lr: f64) -> RunPlan {
-    let mut png = Vec::new();
-    let encoder = image::codecs::png::PngEncoder::new(&mut png);
-    image::ImageEncoder::write_image(encoder, &[0; 64], 8, 8, image::ExtendedColorType::L8).unwrap();
-    let mut writer = byol_data::ShardWriter::in_memory(byol_data::Labels::None).unwrap();
-    for _ in 0..PART * PARTS {
-        writer.push(byol_data::NewSample { bytes: &png, path: "", label: None }).unwrap();
-    }
-    let shard = byol_data::Shard::in_memory("train", writer.finish().unwrap());
-    let set = byol_data::ImageDataset::from_shards("train", vec![shard]).unwrap();
     let mut spec = SpecBuilder::preset("quick").unwrap().build().unwrap();
     (spec.batch, spec.accumulation) = (PART * PARTS, PARTS);
     spec.base_lr = peak_lr * 256.0 / spec.batch as f64;
     spec.tau_base = golden["tau_base"].as_f64().unwrap();
     spec.length = Length::Steps(golden["steps"].as_u64().unwrap());
     spec.warmup = Length::Steps(golden["warmup_steps"].as_u64().unwrap());
-    RunPlan::new(spec, &set, "test", 1).unwrap()
+    RunPlan::of(spec, DataFacts { samples: PART * PARTS, channels: 1, ..DataFacts::default() }).unwrap()
 }
 
 #[test]
@@ -109,16 +100,22 @@ fn fifty_steps_are_pytorchs() {
     let golden: Value =
         serde_json::from_str(include_str!("../../../tests/golden/trajectory/expected.json")).unwrap();
     let runs = golden["runs"].as_array().unwrap();
-    assert_eq!((runs.len(), golden["steps"].as_u64()), (3, Some(50)));
+    assert_eq!((runs.len(), golden["steps"].as_u64()), (5, Some(50)));
     for run in runs {
         let name = run["name"].as_str().unwrap();
         let number = |key: &str| run[key].as_f64().unwrap();
         let spec = OptimizerSpec {
-            kind: if run["kind"] == "lars" { OptimizerKind::Lars } else { OptimizerKind::Sgd },
+            kind: match run["kind"].as_str().unwrap() {
+                "lars" => OptimizerKind::Lars,
+                "sgd" => OptimizerKind::Sgd,
+                _ => OptimizerKind::Adamw,
+            },
             momentum: number("momentum"),
             nesterov: run["nesterov"].as_bool().unwrap(),
             weight_decay: number("weight_decay"),
             trust: number("trust"),
+            beta2: number("beta2"),
+            epsilon: number("epsilon"),
         };
         let multipliers =
             LrMultipliers { projector: number("projector_lr"), predictor: number("predictor_lr") };

@@ -2,7 +2,7 @@
 
 Source: Grill et al. 2020, section 3; schedules: DeepMind's byol/utils/schedules.py (linear
 warm-up from 0, then half a cosine to 0; tau from its base to 1 by half a cosine, both of the
-optimiser step); LARS: byol/utils/optimizers.py (see ../lars); SGD: torch.optim.SGD.
+optimiser step); LARS: byol/utils/optimizers.py (see ../lars); SGD and AdamW: torch.optim.
 
 Each optimiser step has two micro-batches of 8 pictures, whose gradients are averaged, and
 then one average of the target. Network: f = tanh(LayerNorm(W x + b)) of 1x6x6 pictures to 16,
@@ -40,7 +40,14 @@ CASES = [
          projector_lr=1.0, predictor_lr=1.0),
     dict(name="nesterov", kind="sgd", peak_lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-2, trust=1e-3,
          projector_lr=0.0, predictor_lr=3.0),
+    dict(name="adamw", kind="adamw", peak_lr=3e-3, momentum=0.9, nesterov=False, weight_decay=0.1, trust=1e-3,
+         beta2=0.99, epsilon=1e-6, projector_lr=0.5, predictor_lr=4.0),
+    dict(name="adamw-usual", kind="adamw", peak_lr=1e-2, momentum=0.9, nesterov=False, weight_decay=0.0, trust=1e-3,
+         projector_lr=1.0, predictor_lr=1.0),
 ]
+for case in CASES:
+    case.setdefault("beta2", 0.999)
+    case.setdefault("epsilon", 1e-8)
 
 
 def values(start, n):
@@ -81,17 +88,19 @@ def run(case, dtype):
     online = {n: t.requires_grad_() for n, t in parameters(0, dtype).items()}
     target = {n: t for n, t in parameters(100_000, dtype).items() if not n.startswith("predictor")}
     rate = lambda n: case.get(n.split(".")[0] + "_lr", 1.0)
-    sgd = torch.optim.SGD(
-        [dict(params=[t], weight_decay=case["weight_decay"] * n.endswith("weight"), name=n)
-         for n, t in online.items()],
-        lr=1.0, momentum=case["momentum"], nesterov=case["nesterov"])
+    groups = [dict(params=[t], weight_decay=case["weight_decay"] * n.endswith("weight"), name=n)
+              for n, t in online.items()]
+    if case["kind"] == "adamw":
+        theirs = torch.optim.AdamW(groups, lr=1.0, betas=(case["momentum"], case["beta2"]), eps=case["epsilon"])
+    else:
+        theirs = torch.optim.SGD(groups, lr=1.0, momentum=case["momentum"], nesterov=case["nesterov"])
     momenta = {n: torch.zeros_like(t) for n, t in online.items()}
     losses = []
     for k in range(STEPS):
         cosine = lambda progress: 0.5 * (1 + math.cos(math.pi * progress))
         lr = case["peak_lr"] * (k / WARMUP if k < WARMUP else cosine((k - WARMUP) / (STEPS - WARMUP)))
         tau = 1 - (1 - TAU_BASE) * cosine(k / STEPS)
-        sgd.zero_grad()
+        theirs.zero_grad()
         total = 0.0
         for part in range(PARTS):
             v, v_prime = (pictures(k, part, view, dtype) for view in (0, 1))
@@ -102,10 +111,10 @@ def run(case, dtype):
             loss.backward()
             total += loss.item()
         losses.append(total)
-        if case["kind"] == "sgd":
-            for group in sgd.param_groups:
+        if case["kind"] != "lars":
+            for group in theirs.param_groups:
                 group["lr"] = lr * rate(group["name"])
-            sgd.step()
+            theirs.step()
         with torch.no_grad():
             for name, w in online.items():
                 if case["kind"] == "lars":

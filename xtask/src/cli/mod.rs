@@ -120,6 +120,7 @@ pub struct PresetsArgs {
 Examples:
   cargo xtask pretrain
   cargo xtask pretrain --epochs 1 --batch 128 --seed 1
+  cargo xtask pretrain --data photos --preset photographs --minutes 30
   cargo xtask pretrain --set length.steps=50 --set warmup.steps=5 --set optimizer.kind=lars
   cargo xtask pretrain --batch 256 --set accumulation=4
   cargo xtask pretrain --resume runs/20260101-120000-quick")]
@@ -138,6 +139,10 @@ pub struct PretrainArgs {
     /// Passes over the set [default: the preset's length].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub epochs: Option<f64>,
+    /// Train for so long by the clock: how many steps that is, is measured on the way, and the
+    /// schedules end when the time does.
+    #[arg(long, value_name = "M", allow_negative_numbers = true, conflicts_with = "epochs")]
+    pub minutes: Option<f64>,
     /// Pictures in a step [default: the preset's].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub batch: Option<usize>,
@@ -155,7 +160,7 @@ pub struct PretrainArgs {
     pub out: Option<PathBuf>,
     /// Go on with a run where it stopped, to the bit.
     #[arg(long, value_name = "RUN",
-          conflicts_with_all = ["preset", "config", "set", "seed", "init", "epochs", "batch", "out", "split"])]
+          conflicts_with_all = ["preset", "config", "set", "seed", "init", "epochs", "minutes", "batch", "out", "split"])]
     pub resume: Option<PathBuf>,
     /// With --resume: the checkpoint of this step in place of the last.
     #[arg(long, value_name = "STEP", requires = "resume")]
@@ -163,6 +168,21 @@ pub struct PretrainArgs {
     /// With --resume: go on though the pictures or run.toml have changed.
     #[arg(long, requires = "resume")]
     pub force: bool,
+    /// What to do about a run whose representation collapses. A loss or a parameter that is no
+    /// number ends it in any case.
+    #[arg(long, value_enum, default_value = "stop")]
+    pub guard: GuardChoice,
+    /// Leave out the nearest-neighbour score on training pictures, which labelled sets have
+    /// every so often.
+    #[arg(long)]
+    pub no_knn: bool,
+    /// Train a linear classifier beside the encoder on its representations, to watch; the encoder
+    /// learns nothing of the labels.
+    #[arg(long)]
+    pub probe: bool,
+    /// Write no TensorBoard events.
+    #[arg(long)]
+    pub no_tensorboard: bool,
     /// A checkpoint after every N steps.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub checkpoint_steps: Option<u64>,
@@ -179,6 +199,16 @@ pub struct PretrainArgs {
     /// One JSON object on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum GuardChoice {
+    /// Say it and go on.
+    Warn,
+    /// Say it and stop.
+    Stop,
+    /// Do not look.
+    Off,
 }
 
 /// A length of time in minutes.

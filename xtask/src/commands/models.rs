@@ -209,6 +209,8 @@ fn measure_here(args: &ModelsArgs, configs: &[ResNetConfig]) -> Result<()> {
         nesterov: false,
         weight_decay: 1.5e-6,
         trust: 1e-3,
+        beta2: 0.999,
+        epsilon: 1e-8,
     });
     let mut byol = Byol { online, target, optimizer };
     for _ in 0..2 {

@@ -12,6 +12,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::optim::OptimizerState;
 use crate::{Byol, RunPlan, TrainError, TrainState};
 
 pub use observer::{CheckpointRules, Checkpoints};
@@ -27,7 +28,8 @@ const NO_SUM: &str = "0000000000000000000000000000000000000000000000000000000000
 /// statistics, the optimiser's buffers, the step, and the plan. Order, views and schedules
 /// are functions of the step.
 ///
-/// On disk it is a safetensors file (`online.*`, `target.*`, `momentum.*`) with the rest in
+/// On disk it is a safetensors file (`online.*`, `target.*`, `momentum.*`, `square.*` of
+/// AdamW, `kept.*` of observers) with the rest in
 /// its metadata, and a SHA-256 over all of it.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
@@ -50,15 +52,24 @@ impl Checkpoint {
     /// Takes a run down.
     pub fn of<E: Encoder>(plan: &RunPlan, state: &TrainState<E>) -> Self {
         let Byol { online, target, optimizer } = &state.byol;
+        let OptimizerState { momentum, square } = optimizer.state(online);
         let parts = [
             ("online", named_tensors(online)),
             ("target", target.named_tensors()),
-            ("momentum", optimizer.state(online)),
+            ("momentum", momentum),
+            ("square", square),
         ];
         let tensors = parts.into_iter().flat_map(|(part, tensors)| {
             tensors.into_iter().map(move |t| (format!("{part}.{}", t.name), (t.shape, t.values)))
         });
-        Self { step: state.step, plan: plan.clone(), tensors: tensors.collect() }
+        let kept = state.kept.iter().map(|(name, tensor)| (format!("kept.{name}"), tensor.clone()));
+        Self { step: state.step, plan: plan.clone(), tensors: tensors.chain(kept).collect() }
+    }
+
+    /// The first tensor with a value that is no number.
+    pub fn spoiled(&self) -> Option<&str> {
+        let spoiled = |values: &[f32]| values.iter().any(|x| !x.is_finite());
+        self.tensors.iter().find(|(_, (_, values))| spoiled(values)).map(|(name, _)| name.as_str())
     }
 
     /// Puts it into networks of the same shape.
@@ -75,8 +86,10 @@ impl Checkpoint {
         let Byol { online, target, mut optimizer } = byol;
         let online = load_named(online, part("online."))?;
         let target = target.load_named(part("target."))?;
-        optimizer.load_state(&online, part("momentum."))?;
-        Ok(TrainState { byol: Byol { online, target, optimizer }, step: self.step })
+        let buffers = OptimizerState { momentum: part("momentum."), square: part("square.") };
+        optimizer.load_state(&online, buffers, self.step)?;
+        let kept = part("kept.");
+        Ok(TrainState { byol: Byol { online, target, optimizer }, step: self.step, kept })
     }
 
     /// The file's bytes: the same for the same run.

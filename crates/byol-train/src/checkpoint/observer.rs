@@ -8,7 +8,7 @@ use byol_data::write_atomic;
 use byol_model::Encoder;
 
 use super::Checkpoint;
-use crate::{Observer, RunDir, RunPlan, StepReport, TrainError, TrainState};
+use crate::{Observer, RunDir, RunPlan, Seen, TrainError, TrainState};
 
 /// When checkpoints are written, and which of them stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,6 @@ pub struct CheckpointRules {
 pub struct Checkpoints {
     run: RunDir,
     rules: CheckpointRules,
-    plan: Option<RunPlan>,
     last: Instant,
     written: Option<u64>,
     writer: Option<JoinHandle<Result<(), TrainError>>>,
@@ -38,12 +37,14 @@ pub struct Checkpoints {
 impl Checkpoints {
     /// Into the run's folder.
     pub fn new(run: &RunDir, rules: CheckpointRules) -> Self {
-        Self { run: run.clone(), rules, plan: None, last: Instant::now(), written: None, writer: None }
+        Self { run: run.clone(), rules, last: Instant::now(), written: None, writer: None }
     }
 
-    fn write<E: Encoder>(&mut self, state: &TrainState<E>) -> Result<(), TrainError> {
-        let Some(plan) = &self.plan else { return Ok(()) };
+    fn write<E: Encoder>(&mut self, plan: &RunPlan, state: &TrainState<E>) -> Result<(), TrainError> {
         let checkpoint = Checkpoint::of(plan, state);
+        if let Some(name) = checkpoint.spoiled() {
+            return Err(TrainError::Spoiled { name: name.into() });
+        }
         self.done()?;
         let (run, rules) = (self.run.clone(), self.rules);
         let work = move || {
@@ -93,24 +94,24 @@ fn prune(checkpoints: &[(u64, PathBuf)], rules: CheckpointRules) {
 }
 
 impl<E: Encoder> Observer<E> for Checkpoints {
-    fn start(&mut self, plan: &RunPlan, state: &TrainState<E>) -> Result<(), TrainError> {
-        (self.plan, self.last) = (Some(plan.clone()), Instant::now());
+    fn start(&mut self, _: &RunPlan, state: &TrainState<E>) -> Result<(), TrainError> {
+        self.last = Instant::now();
         self.written = (state.step > 0).then_some(state.step);
         Ok(())
     }
 
-    fn step(&mut self, _: &StepReport, state: &TrainState<E>) -> Result<ControlFlow<()>, TrainError> {
-        let by_step = self.rules.steps.is_some_and(|n| n > 0 && state.step.is_multiple_of(n));
+    fn step(&mut self, seen: &mut Seen<'_, E>) -> Result<ControlFlow<()>, TrainError> {
+        let by_step = self.rules.steps.is_some_and(|n| n > 0 && seen.state.step.is_multiple_of(n));
         let by_time = self.rules.time.is_some_and(|time| self.last.elapsed() >= time);
         if by_step || by_time {
-            self.write(state)?;
+            self.write(seen.plan, seen.state)?;
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    fn finish(&mut self, state: &TrainState<E>) -> Result<(), TrainError> {
+    fn finish(&mut self, plan: &RunPlan, state: &TrainState<E>) -> Result<(), TrainError> {
         if self.written != Some(state.step) {
-            self.write(state)?;
+            self.write(plan, state)?;
         }
         self.done()
     }

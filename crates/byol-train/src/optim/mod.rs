@@ -1,19 +1,24 @@
-//! LARS and SGD over the parameters of a module, by role.
+//! LARS, SGD and AdamW over the parameters of a module, by role.
 
+mod buffers;
 mod lars;
+mod norms;
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::container::TensorContainer;
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::tensor::{Gradients, Tensor};
 use byol_model::{ModelError, NamedTensor, Role, TensorValues, role};
 
 use crate::{LrMultipliers, OptimizerKind, OptimizerSpec};
 
-/// An optimiser with its momentum buffers, one a parameter, kept by path.
+pub use norms::{Norms, Quantiles};
+
+/// An optimiser with its buffers, kept by path: momentum, and AdamW's second moment.
 ///
-/// One step, for a weight w with gradient g (DeepMind's `utils/optimizers.py`):
+/// One step of LARS or SGD, for a weight w with gradient g (DeepMind's
+/// `utils/optimizers.py`):
 ///
 /// ```text
 /// d = g + weight_decay · w
@@ -22,18 +27,49 @@ use crate::{LrMultipliers, OptimizerKind, OptimizerSpec};
 /// w = w − lr · m               (Nesterov: w − lr · (d + momentum · m))
 /// ```
 ///
+/// and of AdamW, at step t from 1 (Loshchilov and Hutter 2019, as PyTorch has it):
+///
+/// ```text
+/// w = w − lr · weight_decay · w
+/// m = momentum · m + (1 − momentum) · g
+/// s = beta2 · s + (1 − beta2) · g²
+/// w = w − lr / (1 − momentum^t) · m / (√s / √(1 − beta2^t) + epsilon)
+/// ```
+///
 /// Biases and parameters of normalisations have neither decay nor ratio.
 #[derive(Debug)]
 pub struct Optimizer {
     spec: OptimizerSpec,
     multipliers: LrMultipliers,
     momenta: TensorContainer<String>,
+    squares: TensorContainer<String>,
+    /// Steps taken.
+    steps: u64,
+    measure: bool,
+    norms: Option<Norms>,
+}
+
+/// The buffers of an optimiser, by the paths of their parameters.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OptimizerState<T> {
+    /// m.
+    pub momentum: T,
+    /// s, of AdamW alone.
+    pub square: T,
 }
 
 impl Optimizer {
     /// Momentum buffers start at 0.
     pub fn new(spec: OptimizerSpec) -> Self {
-        Self { spec, multipliers: LrMultipliers::default(), momenta: TensorContainer::new() }
+        Self {
+            spec,
+            multipliers: LrMultipliers::default(),
+            momenta: TensorContainer::new(),
+            squares: TensorContainer::new(),
+            steps: 0,
+            measure: false,
+            norms: None,
+        }
     }
 
     /// Gives the fields `projector` and `predictor` of a module rates of their own.
@@ -42,19 +78,35 @@ impl Optimizer {
         Self { multipliers, ..self }
     }
 
+    /// Has the next step measured.
+    pub fn measure(&mut self) {
+        self.measure = true;
+    }
+
+    /// What the last step measured, if it was to.
+    pub fn norms(&mut self) -> Option<Norms> {
+        self.norms.take()
+    }
+
     /// One step over every parameter of `module` that has a gradient.
     pub fn step<M: Module>(&mut self, module: M, gradients: &mut Gradients, lr: f64) -> M {
+        if std::mem::take(&mut self.measure) {
+            self.norms = Some(Norms::of(self.spec, &module, gradients));
+        }
+        self.steps += 1;
         module.map(&mut Step { optimizer: self, gradients, lr, path: Vec::new(), containers: Vec::new() })
     }
 
-    /// Its momentum buffers for the parameters of `module`, by path.
-    pub fn state<M: Module>(&self, module: &M) -> Vec<NamedTensor> {
-        let mut collect = Collect { optimizer: self, path: Vec::new(), found: Vec::new() };
-        module.visit(&mut collect);
-        collect.found
+    /// Its buffers for the parameters of `module`.
+    pub fn state<M: Module>(&self, module: &M) -> OptimizerState<Vec<NamedTensor>> {
+        OptimizerState {
+            momentum: buffers::collect(&self.momenta, module),
+            square: buffers::collect(&self.squares, module),
+        }
     }
 
-    /// Takes over buffers that [`state`](Self::state) gave, and forgets its own.
+    /// Takes over buffers that [`state`](Self::state) gave after so many steps, and forgets
+    /// its own.
     ///
     /// # Errors
     ///
@@ -62,13 +114,13 @@ impl Optimizer {
     pub fn load_state<M: Module>(
         &mut self,
         module: &M,
-        buffers: BTreeMap<String, TensorValues>,
+        state: OptimizerState<BTreeMap<String, TensorValues>>,
+        steps: u64,
     ) -> Result<(), ModelError> {
-        self.momenta = TensorContainer::new();
-        let mut load = Load { momenta: &mut self.momenta, path: Vec::new(), buffers, faults: Vec::new() };
-        module.visit(&mut load);
-        load.faults.extend(load.buffers.keys().map(|name| format!("momentum of `{name}`, which is unknown")));
-        if load.faults.is_empty() { Ok(()) } else { Err(ModelError::Mismatch(load.faults)) }
+        self.steps = steps;
+        self.momenta = buffers::load(module, state.momentum, "momentum")?;
+        self.squares = buffers::load(module, state.square, "second moment")?;
+        Ok(())
     }
 
     fn update<const D: usize>(
@@ -79,7 +131,11 @@ impl Optimizer {
         g: Tensor<D>,
         lr: f64,
     ) -> Tensor<D> {
-        let OptimizerSpec { kind, momentum, nesterov, weight_decay, trust } = self.spec;
+        let OptimizerSpec { kind, momentum, nesterov, weight_decay, trust, .. } = self.spec;
+        if kind == OptimizerKind::Adamw {
+            let decay = if role == Role::Weight { weight_decay } else { 0.0 };
+            return self.adamw(path, w, g, lr, decay);
+        }
         let mut d = g;
         if role == Role::Weight {
             if weight_decay != 0.0 {
@@ -96,6 +152,29 @@ impl Optimizer {
         let direction = if nesterov { d + m.clone().mul_scalar(momentum) } else { m.clone() };
         self.momenta.register(path, m);
         w - direction.mul_scalar(lr)
+    }
+
+    fn adamw<const D: usize>(
+        &mut self,
+        path: String,
+        w: Tensor<D>,
+        g: Tensor<D>,
+        lr: f64,
+        decay: f64,
+    ) -> Tensor<D> {
+        let OptimizerSpec { momentum, beta2, epsilon, .. } = self.spec;
+        let grown = |buffer: Option<Tensor<D>>, beta: f64, with: Tensor<D>| {
+            let with = with.mul_scalar(1.0 - beta);
+            buffer.map_or(with.clone(), |buffer| buffer.mul_scalar(beta) + with)
+        };
+        let m = grown(self.momenta.remove(&path), momentum, g.clone());
+        let s = grown(self.squares.remove(&path), beta2, g.square());
+        self.momenta.register(path.clone(), m.clone());
+        self.squares.register(path, s.clone());
+        let t = self.steps as f64;
+        let (rate, correction) = (lr / (1.0 - momentum.powf(t)), (1.0 - beta2.powf(t)).sqrt());
+        let w = if decay == 0.0 { w } else { w.mul_scalar(1.0 - lr * decay) };
+        w - m.mul_scalar(rate).div(s.sqrt().div_scalar(correction).add_scalar(epsilon))
     }
 }
 
@@ -136,61 +215,5 @@ impl ModuleMapper for Step<'_> {
             };
         let w = self.optimizer.update(self.path.join("."), role, w.inner(), g, lr);
         Param::from_mapped_value(id, Tensor::from_inner(w).require_grad(), mapper)
-    }
-}
-
-/// Reads buffers out of an optimiser.
-struct Collect<'a> {
-    optimizer: &'a Optimizer,
-    path: Vec<String>,
-    found: Vec<NamedTensor>,
-}
-
-impl ModuleVisitor for Collect<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
-        let name = self.path.join(".");
-        let Some(buffer) = self.optimizer.momenta.get::<Tensor<D>>(&name) else { return };
-        let shape = buffer.dims().to_vec();
-        // Cannot fail: buffers are f32, as parameters are.
-        let values = buffer.into_data().try_into_vec().unwrap_or_default();
-        self.found.push(NamedTensor { name, role: Role::Buffer, shape, values });
-    }
-}
-
-/// Puts buffers into one.
-struct Load<'a> {
-    momenta: &'a mut TensorContainer<String>,
-    path: Vec<String>,
-    buffers: BTreeMap<String, TensorValues>,
-    faults: Vec<String>,
-}
-
-impl ModuleVisitor for Load<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = self.path.join(".");
-        let Some((shape, values)) = self.buffers.remove(&name) else { return };
-        let w = param.val();
-        if shape != w.dims() || values.len() != w.shape().num_elements() {
-            self.faults.push(format!("momentum of `{name}` is {shape:?}, the network has {:?}", w.dims()));
-            return;
-        }
-        let device = w.inner().device();
-        self.momenta.register(name, Tensor::<D>::from_data(TensorData::new(values, shape), &device));
     }
 }

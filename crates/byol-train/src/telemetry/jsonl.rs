@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use byol_model::Encoder;
 use serde_json::Value;
 
-use crate::{Observer, StepReport, TrainError, TrainState};
+use crate::{Observer, Seen, TrainError};
 
 /// Writes one JSON object a line, each line in one piece.
 ///
@@ -80,8 +80,8 @@ fn failed(action: &'static str, path: &Path, error: &dyn std::fmt::Display) -> T
 }
 
 impl<E: Encoder> Observer<E> for JsonLines {
-    fn step(&mut self, report: &StepReport, _: &TrainState<E>) -> Result<ControlFlow<()>, TrainError> {
-        let mut line = serde_json::to_vec(report).map_err(|e| failed("writing", &self.path, &e))?;
+    fn step(&mut self, seen: &mut Seen<'_, E>) -> Result<ControlFlow<()>, TrainError> {
+        let mut line = serde_json::to_vec(seen.report).map_err(|e| failed("writing", &self.path, &e))?;
         line.push(b'\n');
         if let Err(error) = self.write(&line) {
             self.lost += 1;

@@ -1,5 +1,7 @@
 //! What a run writes down while it goes on.
 
 mod jsonl;
+mod tensorboard;
 
 pub use jsonl::JsonLines;
+pub use tensorboard::TensorBoard;

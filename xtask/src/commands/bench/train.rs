@@ -141,6 +141,8 @@ fn networks(args: &BenchTrainArgs, config: &ResNetConfig, device: &Device) -> Re
         nesterov: false,
         weight_decay: 1e-4,
         trust: 1e-3,
+        beta2: 0.999,
+        epsilon: 1e-8,
     });
     Ok(Byol { online, target, optimizer })
 }

@@ -9,7 +9,7 @@ use byol_train::{InitFacts, JsonLines, RunDir, RunPlan, TrainState, init_network
 
 use super::{Begun, PREFETCH, announce, free_folder};
 use crate::cli::PretrainArgs;
-use crate::compose::{RUNS, Source, recipe, recorded};
+use crate::compose::{RUNS, Source, recipe, recorded, recorded_plan};
 use crate::exit::Usage;
 use crate::http::sha256_of;
 use crate::hub::Local;
@@ -26,11 +26,20 @@ pub fn begin(args: &PretrainArgs, device: &Device) -> Result<Begun> {
     if let Some(batch) = args.batch {
         overrides.push(format!("batch={batch}"));
     }
-    let spec = recipe(&args.recipe, &overrides)?;
+    let mut spec = recipe(&args.recipe, &overrides)?;
+    let replayed = match &args.recipe.config {
+        Some(config) if args.minutes.is_none() && args.epochs.is_none() => recorded_plan(config),
+        _ => None,
+    };
+    spec.minutes = if args.epochs.is_some() { None } else { args.minutes.or(spec.minutes) };
     let source = Source::from_flags(args.data.as_deref(), args.recipe.config.as_deref())?;
     let set = source.open(args.split.as_deref().unwrap_or("train"))?;
     let channels = set_channels(&set)?;
     let mut plan = RunPlan::new(spec, &set, &source.describe(), channels)?;
+    if let Some(replayed) = replayed.filter(|replayed| !replayed.legs.is_empty()) {
+        (plan.legs, plan.total_steps) = (replayed.legs, replayed.total_steps);
+    }
+    let measured = plan.spec.minutes.is_some() && plan.legs.is_empty();
     let of_config = || recorded(args.recipe.config.as_deref()?, "init", "weights");
     let init = match args.init.clone().or_else(of_config) {
         Some(init) => {
@@ -53,12 +62,13 @@ pub fn begin(args: &PretrainArgs, device: &Device) -> Result<Begun> {
         None => free_folder(Path::new(RUNS), &format!("{}-{}", date_time(), plan.spec.preset)),
     };
     let run = RunDir::create(&out, &plan)?;
+    let lock = run.lock()?;
     if !args.json {
         announce(&plan, &run);
     }
     let metrics = JsonLines::create(&run.metrics_path())?;
     let state = TrainState::new(init_networks(&plan, init.as_ref(), device)?);
-    Ok(Begun { run, plan, set, state, metrics })
+    Ok(Begun { run, _lock: lock, plan, measured, source, set, state, metrics })
 }
 
 /// What the run.toml of `--config` says of the weights that it names.

@@ -1,6 +1,8 @@
 //! The main job: a recipe and pictures become a run.
 
 mod fresh;
+mod online;
+mod report;
 mod resume;
 mod watch;
 
@@ -12,24 +14,26 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use burn::tensor::Device;
 use byol_data::ImageDataset;
-use byol_model::{EncoderDescription, OneProcess, ResNet, save_encoder};
+use byol_model::{EncoderDescription, OneProcess, ResNet, named_tensors, save_encoder};
 use byol_train::{
-    CheckpointRules, Checkpoints, JsonLines, RunDir, RunPlan, StepReport, TrainOptions, TrainState, train,
+    Budget, CheckpointRules, Checkpoints, Guard, GuardMode, JsonLines, Observer, RunDir, RunLock, RunPlan,
+    TensorBoard, Timed, TrainOptions, TrainState, train,
 };
-use serde_json::json;
 
-use crate::cli::PretrainArgs;
-use crate::compose::set_threads;
+use super::preview::views_png;
+use crate::cli::{GuardChoice, PretrainArgs};
+use crate::compose::{Source, set_threads};
 use crate::exit::Interrupted;
 use crate::subject::preprocessing_of;
-use crate::terminal::{say, tell};
-use watch::{Bar, Interrupt};
+use crate::terminal::tell;
+use online::{OnlineKnn, OnlineProbe};
+use watch::{Bar, Interrupt, Memory};
 
 /// Batches of views that wait.
 const PREFETCH: usize = 4;
 
-/// Trains an encoder and leaves a run folder.
-pub fn run(args: &PretrainArgs) -> Result<()> {
+/// Trains an encoder and leaves a run folder. `started` is when the program was.
+pub fn run(args: &PretrainArgs, started: Instant) -> Result<()> {
     set_threads(args.threads)?;
     let interrupt = Interrupt::listen()?;
     let device = Device::flex();
@@ -40,37 +44,72 @@ pub fn run(args: &PretrainArgs) -> Result<()> {
         },
         None => fresh::begin(args, &device)?,
     };
-    go(args, begun, &device, interrupt)
+    go(args, begun, &device, interrupt, started)
 }
 
 /// A run that is ready to take its next step.
 struct Begun {
     run: RunDir,
+    /// Nobody else trains in the folder.
+    _lock: RunLock,
     plan: RunPlan,
+    /// Whether its horizon is measured by the clock.
+    measured: bool,
+    source: Source,
     set: ImageDataset,
     state: TrainState<ResNet>,
     metrics: JsonLines,
 }
 
-fn go(args: &PretrainArgs, begun: Begun, device: &Device, mut interrupt: Interrupt) -> Result<()> {
-    let Begun { run, plan, set, state, mut metrics } = begun;
+fn go(
+    args: &PretrainArgs,
+    begun: Begun,
+    device: &Device,
+    interrupt: Interrupt,
+    started: Instant,
+) -> Result<()> {
+    let Begun { run, _lock, mut plan, measured, source, set, state, metrics } = begun;
+    let set = Arc::new(set);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let options =
-        TrainOptions { loader_threads: args.loader_threads.map_or(cores, usize::from), prefetch: PREFETCH };
-    let mut bar = Bar::new(plan.total_steps, state.step);
-    let mut checkpoints = Checkpoints::new(&run, rules(args));
-    let (start, first) = (Instant::now(), state.step);
-    let state = train(
-        &plan,
-        state,
-        Arc::new(set),
-        options,
-        &OneProcess,
-        device,
-        &mut [&mut metrics, &mut checkpoints, &mut bar, &mut interrupt],
-    )
-    .map_err(|error| resume::hint(error, &run))?;
-    if let Some((problem, lost)) = metrics.problem() {
+    let budget = measured.then(|| budget(&plan, &state, started));
+    let loader_threads = args.loader_threads.map_or(cores, usize::from);
+    let options = TrainOptions { loader_threads, prefetch: PREFETCH, budget };
+    let first = state.step;
+
+    let mode = match args.guard {
+        GuardChoice::Warn => GuardMode::Warn,
+        GuardChoice::Stop => GuardMode::Stop,
+        GuardChoice::Off => GuardMode::Off,
+    };
+    let knn = if args.no_knn { None } else { OnlineKnn::new(&set, &source, &plan, device)? };
+    let probe = if args.probe { OnlineProbe::new(&set)? } else { None };
+    if args.probe && probe.is_none() {
+        tell("warning: --probe: the pictures have no labels");
+    }
+    let board = if args.no_tensorboard { None } else { Some(tensorboard(&run, &plan, &set, first)?) };
+    let mut guard = Timed::new(Guard::new(mode, |finding| tell(&format!("warning: {finding}"))));
+    let mut memory = Timed::new(Memory);
+    let mut knn = knn.map(Timed::new);
+    let mut probe = probe.map(Timed::new);
+    let mut metrics = Timed::new(metrics);
+    let mut board = board.map(Timed::new);
+    let mut checkpoints = Timed::new(Checkpoints::new(&run, rules(args)));
+    let mut bar = Timed::new(Bar::new(plan.total_steps, first, !args.json));
+    let mut interrupt = Timed::new(interrupt);
+    // Whoever adds to the report comes before whoever writes it down.
+    let mut observers: Vec<&mut dyn Observer<ResNet>> = vec![&mut memory];
+    observers.extend(knn.as_mut().map(|o| o as &mut dyn Observer<ResNet>));
+    observers.extend(probe.as_mut().map(|o| o as &mut dyn Observer<ResNet>));
+    observers.push(&mut metrics);
+    observers.extend(board.as_mut().map(|o| o as &mut dyn Observer<ResNet>));
+    // A collapsed state is not worth a checkpoint.
+    observers.extend([&mut guard as &mut dyn Observer<ResNet>, &mut checkpoints, &mut bar, &mut interrupt]);
+    let start = Instant::now();
+    let trained = train(&mut plan, state, set.clone(), options, &OneProcess, device, &mut observers);
+    let state = trained.map_err(|error| resume::hint(error, &run, &set))?;
+    let elapsed = start.elapsed();
+    let problems = [metrics.inner.problem(), board.as_ref().and_then(|board| board.inner.problem())];
+    for (problem, lost) in problems.into_iter().flatten() {
         tell(&format!("warning: {lost} line(s) of metrics were lost: {problem}"));
     }
     if state.step < plan.total_steps {
@@ -82,9 +121,46 @@ fn go(args: &PretrainArgs, begun: Begun, device: &Device, mut interrupt: Interru
         ));
         return Err(Interrupted.into());
     }
+    if measured {
+        run.record(&plan)?;
+    }
     save_encoder(&state.byol.online.encoder, &description(&plan)?, &run.encoder_path())?;
-    report(args, &run, &plan, bar.last(), start.elapsed(), first);
+    let time = |name: &str, time: Option<Duration>| Some((name.to_owned(), time?.as_secs_f64()));
+    let observed = [
+        time("metrics", Some(metrics.time)),
+        time("tensorboard", board.as_ref().map(|o| o.time)),
+        time("checkpoints", Some(checkpoints.time)),
+        time("guard", Some(guard.time)),
+        time("bar", Some(bar.time)),
+        time("memory", Some(memory.time)),
+        time("interrupt", Some(interrupt.time)),
+        time("knn", knn.as_ref().map(|o| o.time)),
+        time("probe", probe.as_ref().map(|o| o.time)),
+    ];
+    let observed = observed.into_iter().flatten().collect();
+    report::say_it(args, &run, &plan, &bar.inner, &report::Times { elapsed, first, observed });
     Ok(())
+}
+
+/// Of a run by the clock: what there is, and what must be left for the last files.
+fn budget(plan: &RunPlan, state: &TrainState<ResNet>, started: Instant) -> Budget {
+    const BYTES_PER_SECOND: f64 = 150e6;
+    let online: usize = named_tensors(&state.byol.online).iter().map(|t| t.values.len()).sum();
+    // Both networks and a buffer or two in the checkpoint, and the encoder.
+    let bytes = 5.0 * 4.0 * online as f64;
+    let reserve = Duration::from_secs_f64(0.2 + bytes / BYTES_PER_SECOND);
+    Budget { started, spent: Budget::spent(plan, state.step), reserve }
+}
+
+/// Events, with a picture of views where the run begins.
+fn tensorboard(run: &RunDir, plan: &RunPlan, set: &ImageDataset, first: u64) -> Result<TensorBoard> {
+    const ROWS: usize = 6;
+    let board = TensorBoard::create(run.path())?;
+    if first > 0 {
+        return Ok(board);
+    }
+    let (size, png) = views_png(set, &plan.policy()?, plan.spec.seed, plan.data.channels, ROWS)?;
+    Ok(board.with_picture("views", size, png))
 }
 
 fn rules(args: &PretrainArgs) -> CheckpointRules {
@@ -95,37 +171,6 @@ fn rules(args: &PretrainArgs) -> CheckpointRules {
         keep_last: usize::from(args.keep_last),
         keep_every: args.keep_every,
     }
-}
-
-fn report(
-    args: &PretrainArgs,
-    run: &RunDir,
-    plan: &RunPlan,
-    last: Option<StepReport>,
-    elapsed: Duration,
-    first: u64,
-) {
-    let (seconds, steps) = (elapsed.as_secs_f64(), plan.total_steps - first);
-    if args.json {
-        let result = json!({
-            "run": run.path(),
-            "encoder": run.encoder_path(),
-            "steps": plan.total_steps,
-            "resumed_at": (first > 0).then_some(first),
-            "seconds": seconds,
-            "images_per_second": (steps * plan.spec.batch as u64) as f64 / seconds,
-            "last": last,
-        });
-        say(&format!("{result}"));
-        return;
-    }
-    let loss = last.map_or(f64::NAN, |report| report.loss);
-    let z_std = last.map_or(f64::NAN, |report| report.z_std);
-    say(&format!(
-        "trained {steps} steps in {seconds:.0} s; loss {loss:.3}, z std {z_std:.2} (1 is healthy, 0 collapsed)"
-    ));
-    say(&format!("encoder: {}", run.encoder_path().display()));
-    say(&format!("how good is it: cargo xtask linear-eval --run {}", run.path().display()));
 }
 
 fn announce(plan: &RunPlan, run: &RunDir) {
@@ -148,6 +193,11 @@ fn announce(plan: &RunPlan, run: &RunDir) {
         spec.batch,
         plan.total_steps as f64 / plan.steps_per_epoch as f64,
     ));
+    match (spec.minutes, plan.legs.is_empty()) {
+        (Some(minutes), true) => tell(&format!("for {minutes} minutes, however many steps that is")),
+        (Some(_), false) => tell("steps and schedules as the run of --config measured them"),
+        (None, _) => {}
+    }
     tell(&format!(
         "batch normalisation sees {} pictures at a time ({} micro-batch(es) a step, one device)",
         plan.micro_batch(),

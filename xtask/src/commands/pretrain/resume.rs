@@ -4,7 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
+use byol_data::{ImageDataset, write_atomic};
 use byol_train::{Checkpoint, JsonLines, RunDir, RunPlan, TrainError, TrainState, init_networks};
+
+use serde_json::json;
 
 use super::{Begun, PREFETCH, fresh};
 use crate::cli::PretrainArgs;
@@ -17,9 +20,15 @@ use crate::terminal::tell;
 /// ended.
 pub fn begin(args: &PretrainArgs, path: &Path, device: &Device) -> Result<Option<Begun>> {
     let run = RunDir::open(path)?;
+    let lock = run.lock()?;
     run.tidy();
-    let plan = run.plan()?;
+    let mut plan = run.plan()?;
+    // Its length is recorded when it has ended; until then checkpoints know more.
+    let measured = plan.spec.minutes.is_some() && plan.legs.is_empty();
     let checkpoint = checkpoint(args, &run)?;
+    if measured && let Some(checkpoint) = &checkpoint {
+        (plan.legs, plan.total_steps) = (checkpoint.plan.legs.clone(), checkpoint.plan.total_steps);
+    }
     let step = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
     if run.encoder_path().exists() && args.checkpoint.is_none() && step >= plan.total_steps {
         tell(&format!("{}: the run has ended, after step {step}; its encoder is there", path.display()));
@@ -73,7 +82,7 @@ pub fn begin(args: &PretrainArgs, path: &Path, device: &Device) -> Result<Option
     if !args.json {
         tell(&format!("{}: goes on after step {step} of {}", path.display(), plan.total_steps));
     }
-    Ok(Some(Begun { run, plan, set, state, metrics }))
+    Ok(Some(Begun { run, _lock: lock, plan, measured, source, set, state, metrics }))
 }
 
 /// The checkpoint to go on from; none if the run was stopped before its first.
@@ -141,12 +150,34 @@ fn differences(now: &toml::Table, then: &toml::Table, prefix: &str) -> Vec<Strin
     found
 }
 
-/// Says how a run that has failed can be gone on with.
-pub fn hint(error: TrainError, run: &RunDir) -> anyhow::Error {
+/// Says how a run that has failed can be gone on with, or seen failing again.
+pub fn hint(error: TrainError, run: &RunDir, set: &ImageDataset) -> anyhow::Error {
+    let mut failing = String::new();
+    if let TrainError::NotFinite { step, cause, samples } = &error {
+        let picture =
+            |i: &usize| json!({ "picture": i, "path": set.sample(*i).ok().map(|s| s.path().to_owned()) });
+        let about = json!({
+            "step": step,
+            "cause": cause,
+            "pictures": samples.iter().map(picture).collect::<Vec<_>>(),
+        });
+        let path = run.path().join("not-finite.json");
+        if write_atomic(&path, format!("{about:#}\n").as_bytes()).is_ok() {
+            failing = format!("; its pictures by name: {}", path.display());
+        }
+    }
+    let path = run.path().display();
+    let again = matches!(error, TrainError::NotFinite { .. });
     match run.checkpoints().last() {
+        Some((step, _)) if again => anyhow::Error::new(error).context(format!(
+            "the run has failed{failing}; to see it again from step {step}: cargo xtask pretrain --resume {path}"
+        )),
+        None if again => anyhow::Error::new(error).context(format!(
+            "the run has failed{failing}; to see it again: cargo xtask pretrain --config {} --out {path}-again",
+            run.plan_path().display()
+        )),
         Some((step, _)) => anyhow::Error::new(error).context(format!(
-            "the checkpoint of step {step} is whole: cargo xtask pretrain --resume {}",
-            run.path().display()
+            "the checkpoint of step {step} is whole: cargo xtask pretrain --resume {path}"
         )),
         None => error.into(),
     }

@@ -8,7 +8,8 @@ use std::io::Cursor;
 
 use anyhow::{Context, Result};
 use byol_augment::{
-    CropBox, Omission, PixelShape, Pixels, TwoViewPolicy, ViewKey, ViewParams, ViewPolicy, Workspace,
+    CropBox, Omission, PixelShape, Pixels, ResolvedPolicy, TwoViewPolicy, ViewKey, ViewParams, ViewPolicy,
+    Workspace,
 };
 use byol_data::{Decoded, ImageDataset, Limits, decode, write_atomic};
 use byol_train::set_channels;
@@ -55,14 +56,7 @@ pub fn run(args: &PreviewArgs) -> Result<()> {
                     });
                 }
             }
-            None => {
-                for (i, policy) in [&policy.view, &policy.view_prime].into_iter().enumerate() {
-                    let key = ViewKey { seed: spec.seed, epoch: 0, sample: sample.id, view: i as u64 };
-                    let params = policy.sample(key, shape)?;
-                    let lines = words::of_view(&params, policy.semantics);
-                    line.push(Cell { picture: shown(policy, &params, &picture, &mut workspace)?, lines });
-                }
-            }
+            None => line.extend(views(&policy, spec.seed, sample.id, &picture, &mut workspace)?),
         }
         cells.push(line);
     }
@@ -71,6 +65,46 @@ pub fn run(args: &PreviewArgs) -> Result<()> {
     write_atomic(&args.out, png.get_ref())?;
     report(args, rows, &policy.omitted);
     Ok(())
+}
+
+/// View and view′ of a picture in the first epoch.
+fn views(
+    policy: &ResolvedPolicy,
+    seed: u64,
+    sample: u64,
+    picture: &Decoded,
+    workspace: &mut Workspace,
+) -> Result<Vec<Cell>> {
+    let shape = PixelShape { width: picture.width, height: picture.height, channels: picture.channels };
+    let mut cells = Vec::new();
+    for (i, policy) in [&policy.view, &policy.view_prime].into_iter().enumerate() {
+        let params = policy.sample(ViewKey { seed, epoch: 0, sample, view: i as u64 }, shape)?;
+        let lines = words::of_view(&params, policy.semantics);
+        cells.push(Cell { picture: shown(policy, &params, picture, workspace)?, lines });
+    }
+    Ok(cells)
+}
+
+/// The first pictures of a set with their views, as a PNG and its width and height.
+pub fn views_png(
+    set: &ImageDataset,
+    policy: &ResolvedPolicy,
+    seed: u64,
+    channels: usize,
+    rows: usize,
+) -> Result<([u32; 2], Vec<u8>)> {
+    let mut workspace = Workspace::default();
+    let mut cells = Vec::new();
+    for row in 0..set.len().min(rows) {
+        let (sample, picture) = (set.sample(row)?, picture(set, row, channels)?);
+        let original = Cell { picture: canvas::from_pixels(&picture), lines: vec![sample.path().to_owned()] };
+        let views = views(policy, seed, sample.id, &picture, &mut workspace)?;
+        cells.push(std::iter::once(original).chain(views).collect());
+    }
+    let grid = canvas::grid(&cells);
+    let mut png = Cursor::new(Vec::new());
+    grid.write_to(&mut png, ImageFormat::Png).context("encoding the grid")?;
+    Ok(([grid.width(), grid.height()], png.into_inner()))
 }
 
 fn report(args: &PreviewArgs, rows: usize, omitted: &[Omission]) {
