@@ -41,6 +41,12 @@ fn schedules_end_when_the_time_does_and_can_be_replayed() {
     assert_eq!(plan(&world, "replay")["legs"], run["legs"]);
     assert!(encoder(&world, "replay") == encoder(&world, "run"));
 
+    // Another recipe is another run, measured anew.
+    world.succeed("pretrain --config run/run.toml --set minutes=0.03 --no-tensorboard --no-knn --out other");
+    assert!(plan(&world, "other")["total_steps"].as_integer() < run["total_steps"].as_integer());
+    let warmup = run["warmup_steps"].as_integer().unwrap() as usize;
+    assert!((lr(&steps[warmup]) / peak - 1.0).abs() < 0.05, "{warmup} steps of warm-up");
+
     // And gone on with.
     let checkpoints = fs::read_dir(world.path("run/checkpoints")).unwrap().count();
     assert!(checkpoints > 1);

@@ -26,6 +26,9 @@ const SHIPPED_SHARDS: [(&str, &str, &[u8]); 2] = [
     ),
 ];
 
+/// Splits to score on, the first that there is.
+const TEST_SPLITS: [&str; 4] = ["test", "validation", "valid", "val"];
+
 /// A folder of shards, or the set that ships inside the program.
 #[derive(Debug, Clone)]
 pub enum Source {
@@ -115,12 +118,16 @@ impl Source {
         serde_json::from_slice(&fs::read(path.join("ingest.json")).ok()?).ok()
     }
 
+    /// Whether there is a split to score on.
+    pub fn has_test(&self) -> Result<bool> {
+        Ok(self.split_names()?.iter().any(|name| TEST_SPLITS.contains(&name.as_str())))
+    }
+
     /// The split to score on: `test`, or else `validation`, `valid` or `val`.
     pub fn open_test(&self) -> Result<ImageDataset> {
         let Self::Folder(path) = self else { return self.open("test") };
         let names = split_names(path)?;
-        let wanted = ["test", "validation", "valid", "val"];
-        let split = wanted.into_iter().find(|w| names.iter().any(|n| n == w)).unwrap_or("test");
+        let split = TEST_SPLITS.into_iter().find(|w| names.iter().any(|n| n == w)).unwrap_or("test");
         self.open(split)
     }
 }

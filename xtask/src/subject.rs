@@ -117,7 +117,11 @@ impl Subject {
 pub fn local(weights: &str) -> Result<Local> {
     match weights.strip_prefix(hub::SCHEME) {
         Some(name) => hub::weights(name),
-        None => Ok(Local { path: weights.into(), name: weights.into(), preprocessing: None }),
+        None => {
+            // For run.toml, which may be repeated from another folder.
+            let name = std::path::absolute(weights).map_or(weights.into(), |path| path.display().to_string());
+            Ok(Local { path: weights.into(), name, preprocessing: None })
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What people see on stderr: bars on a terminal, nothing elsewhere.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,6 +20,17 @@ pub fn say(line: &str) {
 /// Writes a line for people to stderr.
 pub fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A path as it is typed in a shell.
+pub fn typed(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "_./-+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 /// A progress bar that exists only on a terminal.
@@ -124,6 +136,12 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(typed(Path::new("runs/a-1.b")), "runs/a-1.b");
+        assert_eq!(typed(Path::new("n a'n")), r"'n a'\''n'");
+    }
 
     #[test]
     fn dates_are_gregorian() {

@@ -86,6 +86,11 @@ impl SpecBuilder {
             return Err(TrainError::Value { origin, why: "expected KEY=VALUE".into() });
         };
         let (key, value) = (key.trim(), value.trim());
+        if key == "preset" || value.contains('\n') {
+            let why =
+                if key == "preset" { "use --preset NAME" } else { "one value, on one line, was expected" };
+            return Err(TrainError::Value { origin, why: why.into() });
+        }
         let parsed = parse(&format!("value = {value}"), &origin)
             .ok()
             .and_then(|mut table| table.remove("value"))

@@ -3,11 +3,13 @@
 use std::ops::ControlFlow;
 
 use byol_model::Encoder;
+use serde::{Deserialize, Serialize};
 
 use crate::{Observer, OptimizerKind, RunPlan, Seen, StepReport, TrainError, TrainState};
 
 /// What a guard does about what it finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GuardMode {
     /// Nothing: it does not look.
     Off,
@@ -227,7 +229,7 @@ impl<E: Encoder> Observer<E> for Guard<'_> {
                  longer warmup; --guard warn goes on all the same"
             }
             Symptom::Point | Symptom::Line => {
-                "It does not come back from that. Try a lower base_lr or a longer warmup, tau_base nearer to 1, \
+                "It rarely comes back from that. Try a lower base_lr or a longer warmup, tau_base nearer to 1, \
                  a larger batch; a run needs a predictor and tau above 0, and views with something in them \
                  (cargo xtask preview); --guard warn goes on all the same"
             }

@@ -46,7 +46,7 @@ pub use memory::StepShape;
 pub use networks::{init_encoder, init_networks};
 pub use observer::{MEASURE_EVERY, Measured, Observer, Seen, StepBatch, StepReport, Timed, TrainState};
 pub use optim::{Norms, Optimizer, OptimizerState, Quantiles};
-pub use plan::{DataFacts, InitFacts, Leg, RunPlan};
+pub use plan::{DataFacts, InitFacts, Leg, RunOptions, RunPlan};
 pub use run_dir::{RunDir, RunLock};
 pub use schedule::{REFERENCE_BATCH, learning_rate, tau};
 pub use source::{ViewSource, Views};

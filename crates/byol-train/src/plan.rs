@@ -6,7 +6,7 @@ use byol_model::ResNetConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::REFERENCE_BATCH;
-use crate::{Length, OptimizerKind, RunSpec, StepShape, TrainError};
+use crate::{GuardMode, Length, OptimizerKind, RunSpec, StepShape, TrainError};
 
 /// What a run must know of its pictures, and remembers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,44 @@ impl From<Leg> for (u64, f64, u64, f64) {
     }
 }
 
+/// What is done beside the steps: it changes no network, and a run that goes on goes on
+/// doing it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunOptions {
+    /// A checkpoint after every so many steps; 0 is never.
+    pub checkpoint_steps: u64,
+    /// A checkpoint after so many minutes; 0 is never.
+    pub checkpoint_minutes: f64,
+    /// Checkpoints that stay: the last ones.
+    pub keep_last: u64,
+    /// Checkpoints that stay besides: of steps that this divides; 0 is none.
+    pub keep_every: u64,
+    /// What is done about a collapse.
+    pub guard: GuardMode,
+    /// Whether nearest neighbours are scored.
+    pub knn: bool,
+    /// Whether a linear probe learns beside the encoder.
+    pub probe: bool,
+    /// Whether events for TensorBoard are written.
+    pub tensorboard: bool,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            checkpoint_steps: 0,
+            checkpoint_minutes: 2.0,
+            keep_last: 2,
+            keep_every: 0,
+            guard: GuardMode::Stop,
+            knn: true,
+            probe: false,
+            tensorboard: true,
+        }
+    }
+}
+
 /// Everything resolved; written to the run folder as `run.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunPlan {
@@ -83,6 +121,9 @@ pub struct RunPlan {
     /// The weights that the encoder starts from; none for a start at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<InitFacts>,
+    /// What is done beside the steps.
+    #[serde(default)]
+    pub options: RunOptions,
     /// What was asked.
     pub spec: RunSpec,
 }
@@ -117,7 +158,7 @@ impl RunPlan {
             (steps(spec.length, steps_per_epoch), steps(spec.warmup, steps_per_epoch));
         let bad = |key, value: String, expected: String| Err(TrainError::Spec { key, value, expected });
         if total_steps == 0 {
-            return bad("length", format!("{:?}", spec.length), "at least one step".into());
+            return bad("length", spec.length.to_string(), "at least one step".into());
         }
         if warmup_steps >= total_steps {
             return bad(
@@ -142,6 +183,7 @@ impl RunPlan {
             omitted: resolved.omitted.iter().map(ToString::to_string).collect(),
             data,
             init: None,
+            options: RunOptions::default(),
             spec,
         })
     }
@@ -170,6 +212,16 @@ impl RunPlan {
                 leg.progress + (1.0 - leg.progress) * share(k - leg.step, rest)
             }
         }
+    }
+
+    /// Of a run by the clock that has ended: in how many steps the learning rate rose.
+    pub(crate) fn settle(&mut self) {
+        let (mut rising, mut risen) = (0, self.total_steps);
+        while rising < risen {
+            let middle = rising + (risen - rising) / 2;
+            if self.progress(middle) < self.warmup_share() { rising = middle + 1 } else { risen = middle }
+        }
+        self.warmup_steps = risen;
     }
 
     /// The share of the run in which the learning rate rises.

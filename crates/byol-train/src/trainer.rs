@@ -141,6 +141,9 @@ pub fn train_on<E: Encoder>(
             break;
         }
     }
+    if pace.is_some() && state.step == plan.total_steps {
+        plan.settle();
+    }
     for observer in observers.iter_mut() {
         let step = state.step.saturating_sub(1);
         observer.finish(plan, &state).map_err(|error| blame(error, step, &samples, &before))?;

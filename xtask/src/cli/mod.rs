@@ -170,10 +170,11 @@ pub struct PretrainArgs {
     pub force: bool,
     /// What to do about a run whose representation collapses. A loss or a parameter that is no
     /// number ends it in any case.
-    #[arg(long, value_enum, default_value = "stop")]
-    pub guard: GuardChoice,
-    /// Leave out the nearest-neighbour score on training pictures, which labelled sets have
-    /// every so often.
+    /// [default: stop]
+    #[arg(long, value_enum)]
+    pub guard: Option<GuardChoice>,
+    /// Leave out the nearest-neighbour score on training pictures, which labelled sets have about
+    /// once in 66,000 pictures trained on, and at the end of a run that is not by the clock.
     #[arg(long)]
     pub no_knn: bool,
     /// Train a linear classifier beside the encoder on its representations, to watch; the encoder
@@ -190,9 +191,9 @@ pub struct PretrainArgs {
     /// --checkpoint-steps].
     #[arg(long, value_name = "M", value_parser = minutes)]
     pub checkpoint_minutes: Option<f64>,
-    /// Checkpoints that stay: the last N.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
-    pub keep_last: u16,
+    /// Checkpoints that stay: the last N [default: 2].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub keep_last: Option<u16>,
     /// Checkpoints that stay besides: of steps that N divides.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub keep_every: Option<u64>,

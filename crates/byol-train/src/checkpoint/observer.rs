@@ -56,7 +56,7 @@ impl Checkpoints {
                 why: e.to_string(),
             })?;
             write_atomic(&path, &checkpoint.to_bytes()?)?;
-            prune(&run.checkpoints(), rules);
+            prune(&run.checkpoints(), checkpoint.step, rules);
             Ok(())
         };
         let spawned = std::thread::Builder::new().name("checkpoint".into()).spawn(work);
@@ -83,9 +83,11 @@ impl Checkpoints {
     }
 }
 
-/// Removes what the rules do not keep. What cannot be removed stays.
-fn prune(checkpoints: &[(u64, PathBuf)], rules: CheckpointRules) {
-    let old = checkpoints.len().saturating_sub(rules.keep_last.max(1));
+/// Removes what the rules do not keep of the checkpoints up to `step`: later ones are those of
+/// the same run before it was taken back. What cannot be removed stays.
+fn prune(checkpoints: &[(u64, PathBuf)], step: u64, rules: CheckpointRules) {
+    let there = checkpoints.iter().take_while(|(of, _)| *of <= step).count();
+    let old = there.saturating_sub(rules.keep_last.max(1));
     for (step, path) in &checkpoints[..old] {
         if !rules.keep_every.is_some_and(|every| every > 0 && step.is_multiple_of(every)) {
             let _ = fs::remove_file(path);

@@ -8,7 +8,14 @@ use serde_json::Value;
 
 use crate::{Observer, Seen, TrainError};
 
-/// Writes one JSON object a line, each line in one piece.
+/// What file systems show to readers in one piece.
+const PAGE: u64 = 4096;
+/// Room for a line, which none needs in full.
+const ROOM: u64 = 1280;
+
+/// Writes one JSON object a line, each line in one piece: none lies across a page of the
+/// file (spaces before the end of a line fill what is left of one), since readers may see a
+/// write page by page.
 ///
 /// A disk that fails does not end the run: lines are lost, the file keeps whole lines, and
 /// [`problem`](Self::problem) says so afterwards.
@@ -18,6 +25,8 @@ pub struct JsonLines {
     path: PathBuf,
     /// Bytes of whole lines.
     end: u64,
+    /// Step of the last line that was there.
+    last: u64,
     lost: u64,
     problem: Option<TrainError>,
 }
@@ -30,7 +39,7 @@ impl JsonLines {
     /// If it cannot be created.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
         let file = File::create(path).map_err(|e| failed("creating", path, &e))?;
-        Ok(Self { file, path: path.into(), end: 0, lost: 0, problem: None })
+        Ok(Self { file, path: path.into(), end: 0, last: 0, lost: 0, problem: None })
     }
 
     /// Goes on with the file after the line of `step`; what is behind it is cut off.
@@ -42,7 +51,7 @@ impl JsonLines {
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = opened.map_err(|e| failed("opening", path, &e))?;
         let mut reader = BufReader::new(&file);
-        let (mut end, mut line) = (0u64, Vec::new());
+        let (mut end, mut last, mut line) = (0u64, 0u64, Vec::new());
         loop {
             line.clear();
             let n = reader.read_until(b'\n', &mut line).map_err(|e| failed("reading", path, &e))?;
@@ -51,10 +60,16 @@ impl JsonLines {
                 break;
             }
             end += n as u64;
+            last = of.unwrap_or(last);
         }
         let cut = file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end)));
         cut.map_err(|e| failed("cutting", path, &e))?;
-        Ok(Self { file, path: path.into(), end, lost: 0, problem: None })
+        Ok(Self { file, path: path.into(), end, last, lost: 0, problem: None })
+    }
+
+    /// The step of the last line that a run that goes on found.
+    pub fn last_step(&self) -> u64 {
+        self.last
     }
 
     /// The first thing that went wrong, and how many lines were lost.
@@ -82,6 +97,10 @@ fn failed(action: &'static str, path: &Path, error: &dyn std::fmt::Display) -> T
 impl<E: Encoder> Observer<E> for JsonLines {
     fn step(&mut self, seen: &mut Seen<'_, E>) -> Result<ControlFlow<()>, TrainError> {
         let mut line = serde_json::to_vec(seen.report).map_err(|e| failed("writing", &self.path, &e))?;
+        let left = PAGE - (self.end + line.len() as u64 + 1) % PAGE;
+        if left < ROOM {
+            line.resize(line.len() + left as usize, b' ');
+        }
         line.push(b'\n');
         if let Err(error) = self.write(&line) {
             self.lost += 1;

@@ -5,9 +5,11 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use byol_model::{ResNet, ResNetConfig, Stem, load};
-use byol_train::{InitFacts, JsonLines, RunDir, RunPlan, TrainState, init_networks, set_channels};
+use byol_train::{
+    InitFacts, JsonLines, RunDir, RunOptions, RunPlan, RunSpec, TrainState, init_networks, set_channels,
+};
 
-use super::{Begun, PREFETCH, announce, free_folder};
+use super::{Begun, PREFETCH, announce, free_folder, options};
 use crate::cli::PretrainArgs;
 use crate::compose::{RUNS, Source, recipe, recorded, recorded_plan};
 use crate::exit::Usage;
@@ -27,18 +29,28 @@ pub fn begin(args: &PretrainArgs, device: &Device) -> Result<Begun> {
         overrides.push(format!("batch={batch}"));
     }
     let mut spec = recipe(&args.recipe, &overrides)?;
-    let replayed = match &args.recipe.config {
-        Some(config) if args.minutes.is_none() && args.epochs.is_none() => recorded_plan(config),
-        _ => None,
-    };
     spec.minutes = if args.epochs.is_some() { None } else { args.minutes.or(spec.minutes) };
     let source = Source::from_flags(args.data.as_deref(), args.recipe.config.as_deref())?;
     let set = source.open(args.split.as_deref().unwrap_or("train"))?;
     let channels = set_channels(&set)?;
     let mut plan = RunPlan::new(spec, &set, &source.describe(), channels)?;
-    if let Some(replayed) = replayed.filter(|replayed| !replayed.legs.is_empty()) {
-        (plan.legs, plan.total_steps) = (replayed.legs, replayed.total_steps);
+    if let Some(recorded) = args.recipe.config.as_deref().and_then(recorded_plan) {
+        let same_pictures = recorded.data.fingerprint == plan.data.fingerprint;
+        if args.data.is_none() && !same_pictures {
+            bail!(
+                "{}: the pictures of `{}` have changed since the run of --config; to train on them as they are \
+                 now, name them with --data",
+                plan.data.path,
+                plan.data.split
+            );
+        }
+        let same = same_pictures && RunSpec { seed: plan.spec.seed, ..recorded.spec.clone() } == plan.spec;
+        if same && !recorded.legs.is_empty() && args.minutes.is_none() {
+            (plan.legs, plan.total_steps) = (recorded.legs, recorded.total_steps);
+            plan.warmup_steps = recorded.warmup_steps;
+        }
     }
+    plan.options = options(args, RunOptions::default());
     let measured = plan.spec.minutes.is_some() && plan.legs.is_empty();
     let of_config = || recorded(args.recipe.config.as_deref()?, "init", "weights");
     let init = match args.init.clone().or_else(of_config) {

@@ -16,8 +16,8 @@ use burn::tensor::Device;
 use byol_data::ImageDataset;
 use byol_model::{EncoderDescription, OneProcess, ResNet, named_tensors, save_encoder};
 use byol_train::{
-    Budget, CheckpointRules, Checkpoints, Guard, GuardMode, JsonLines, Observer, RunDir, RunLock, RunPlan,
-    TensorBoard, Timed, TrainOptions, TrainState, train,
+    Budget, CheckpointRules, Checkpoints, Guard, GuardMode, JsonLines, Observer, RunDir, RunLock, RunOptions,
+    RunPlan, TensorBoard, Timed, TrainOptions, TrainState, train,
 };
 
 use super::preview::views_png;
@@ -25,7 +25,7 @@ use crate::cli::{GuardChoice, PretrainArgs};
 use crate::compose::{Source, set_threads};
 use crate::exit::Interrupted;
 use crate::subject::preprocessing_of;
-use crate::terminal::tell;
+use crate::terminal::{tell, typed};
 use online::{OnlineKnn, OnlineProbe};
 use watch::{Bar, Interrupt, Memory};
 
@@ -76,24 +76,20 @@ fn go(
     let options = TrainOptions { loader_threads, prefetch: PREFETCH, budget };
     let first = state.step;
 
-    let mode = match args.guard {
-        GuardChoice::Warn => GuardMode::Warn,
-        GuardChoice::Stop => GuardMode::Stop,
-        GuardChoice::Off => GuardMode::Off,
-    };
-    let knn = if args.no_knn { None } else { OnlineKnn::new(&set, &source, &plan, device)? };
-    let probe = if args.probe { OnlineProbe::new(&set)? } else { None };
-    if args.probe && probe.is_none() {
-        tell("warning: --probe: the pictures have no labels");
+    let doing = plan.options;
+    let knn = if doing.knn { OnlineKnn::new(&set, &source, &plan, device)? } else { None };
+    let probe = if doing.probe { OnlineProbe::new(&set)? } else { None };
+    if doing.probe && probe.is_none() {
+        tell("warning: --probe needs labels of two classes or more, and the pictures have none such");
     }
-    let board = if args.no_tensorboard { None } else { Some(tensorboard(&run, &plan, &set, first)?) };
-    let mut guard = Timed::new(Guard::new(mode, |finding| tell(&format!("warning: {finding}"))));
+    let board = if doing.tensorboard { Some(tensorboard(&run, &plan, &set, first)?) } else { None };
+    let mut guard = Timed::new(Guard::new(doing.guard, |finding| tell(&format!("warning: {finding}"))));
     let mut memory = Timed::new(Memory);
     let mut knn = knn.map(Timed::new);
     let mut probe = probe.map(Timed::new);
     let mut metrics = Timed::new(metrics);
     let mut board = board.map(Timed::new);
-    let mut checkpoints = Timed::new(Checkpoints::new(&run, rules(args)));
+    let mut checkpoints = Timed::new(Checkpoints::new(&run, rules(&doing)));
     let mut bar = Timed::new(Bar::new(plan.total_steps, first, !args.json));
     let mut interrupt = Timed::new(interrupt);
     // Whoever adds to the report comes before whoever writes it down.
@@ -117,7 +113,7 @@ fn go(
             "stopped after step {} of {}; go on with: cargo xtask pretrain --resume {}",
             state.step,
             plan.total_steps,
-            run.path().display()
+            typed(run.path())
         ));
         return Err(Interrupted.into());
     }
@@ -137,8 +133,10 @@ fn go(
         time("knn", knn.as_ref().map(|o| o.time)),
         time("probe", probe.as_ref().map(|o| o.time)),
     ];
-    let observed = observed.into_iter().flatten().collect();
-    report::say_it(args, &run, &plan, &bar.inner, &report::Times { elapsed, first, observed });
+    let times = report::Times { elapsed, first, observed: observed.into_iter().flatten().collect() };
+    let asked = knn.as_ref().map(|knn| knn.inner.n_queries());
+    let scored = set.labels()?.is_some() && source.has_test()?;
+    report::say_it(args, &run, &plan, &bar.inner, &times, asked, scored);
     Ok(())
 }
 
@@ -163,13 +161,35 @@ fn tensorboard(run: &RunDir, plan: &RunPlan, set: &ImageDataset, first: u64) -> 
     Ok(board.with_picture("views", size, png))
 }
 
-fn rules(args: &PretrainArgs) -> CheckpointRules {
-    let minutes = args.checkpoint_minutes.unwrap_or(if args.checkpoint_steps.is_some() { 0.0 } else { 2.0 });
+/// What the flags say is done beside the steps; `before` where they say nothing.
+fn options(args: &PretrainArgs, before: RunOptions) -> RunOptions {
+    let by_steps = args.checkpoint_steps.is_some();
+    let minutes = args.checkpoint_minutes.or(by_steps.then_some(0.0));
+    let guard = args.guard.map(|guard| match guard {
+        GuardChoice::Warn => GuardMode::Warn,
+        GuardChoice::Stop => GuardMode::Stop,
+        GuardChoice::Off => GuardMode::Off,
+    });
+    RunOptions {
+        checkpoint_steps: args.checkpoint_steps.unwrap_or(before.checkpoint_steps),
+        checkpoint_minutes: minutes.unwrap_or(before.checkpoint_minutes),
+        keep_last: args.keep_last.map_or(before.keep_last, u64::from),
+        keep_every: args.keep_every.unwrap_or(before.keep_every),
+        guard: guard.unwrap_or(before.guard),
+        knn: before.knn && !args.no_knn,
+        probe: before.probe || args.probe,
+        tensorboard: before.tensorboard && !args.no_tensorboard,
+    }
+}
+
+fn rules(options: &RunOptions) -> CheckpointRules {
+    let minutes = options.checkpoint_minutes;
+    let time = Duration::try_from_secs_f64(60.0 * minutes).unwrap_or(Duration::MAX);
     CheckpointRules {
-        steps: args.checkpoint_steps,
-        time: (minutes > 0.0).then(|| Duration::from_secs_f64(60.0 * minutes)),
-        keep_last: usize::from(args.keep_last),
-        keep_every: args.keep_every,
+        steps: Some(options.checkpoint_steps).filter(|n| *n > 0),
+        time: (minutes > 0.0).then_some(time),
+        keep_last: usize::try_from(options.keep_last).unwrap_or(usize::MAX),
+        keep_every: Some(options.keep_every).filter(|n| *n > 0),
     }
 }
 
@@ -194,7 +214,9 @@ fn announce(plan: &RunPlan, run: &RunDir) {
         plan.total_steps as f64 / plan.steps_per_epoch as f64,
     ));
     match (spec.minutes, plan.legs.is_empty()) {
-        (Some(minutes), true) => tell(&format!("for {minutes} minutes, however many steps that is")),
+        (Some(minutes), true) => tell(&format!(
+            "for {minutes} minutes, however many steps that is; `length` only says what share of it `warmup` is"
+        )),
         (Some(_), false) => tell("steps and schedules as the run of --config measured them"),
         (None, _) => {}
     }

@@ -93,6 +93,11 @@ impl OnlineKnn {
         }))
     }
 
+    /// Pictures that ask.
+    pub fn n_queries(&self) -> usize {
+        self.queries.0.len()
+    }
+
     fn score<E: Encoder>(&self, encoder: &E, plan: &RunPlan) -> Result<f64, EvalError> {
         let Ok(policy) = plan.policy() else { return Ok(f64::NAN) }; // it was resolved before
         let features = |set: &ImageDataset, pictures: &[usize]| -> Result<Features, EvalError> {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::watch::Bar;
 use crate::cli::PretrainArgs;
-use crate::terminal::say;
+use crate::terminal::{say, typed};
 
 /// Where the time went.
 #[derive(Debug)]
@@ -21,8 +21,17 @@ pub struct Times {
     pub observed: BTreeMap<String, f64>,
 }
 
-/// The end of `pretrain`.
-pub fn say_it(args: &PretrainArgs, run: &RunDir, plan: &RunPlan, bar: &Bar, times: &Times) {
+/// The end of `pretrain`; `asked` is how many pictures were scored by their neighbours, and `scored` whether there is
+/// a labelled split to score on.
+pub fn say_it(
+    args: &PretrainArgs,
+    run: &RunDir,
+    plan: &RunPlan,
+    bar: &Bar,
+    times: &Times,
+    asked: Option<usize>,
+    scored: bool,
+) {
     let (seconds, steps) = (times.elapsed.as_secs_f64(), plan.total_steps - times.first);
     let last = bar.last();
     if args.json {
@@ -40,14 +49,21 @@ pub fn say_it(args: &PretrainArgs, run: &RunDir, plan: &RunPlan, bar: &Bar, time
         say(&format!("{result}"));
         return;
     }
-    let loss = last.map_or(f64::NAN, |report| report.loss);
-    let z_std = last.map_or(f64::NAN, |report| report.z_std);
-    say(&format!(
-        "trained {steps} steps in {seconds:.0} s; loss {loss:.3}, z std {z_std:.2} (1 is healthy, 0 collapsed)"
-    ));
-    if let Some(knn) = bar.knn() {
-        say(&format!("20 nearest neighbours among some training pictures: {:.1} % right", 100.0 * knn));
+    match last {
+        Some(last) => say(&format!(
+            "trained {steps} steps in {seconds:.0} s; loss {:.3}, z std {:.2} (1 is healthy, 0 collapsed)",
+            last.loss, last.z_std
+        )),
+        None => say("all steps had been taken before"),
     }
-    say(&format!("encoder: {}", run.encoder_path().display()));
-    say(&format!("how good is it: cargo xtask linear-eval --run {}", run.path().display()));
+    if let (Some(knn), Some(asked)) = (bar.knn(), asked) {
+        let right = 100.0 * knn;
+        say(&format!("20 nearest neighbours among some training pictures: {right:.1} % of {asked} right"));
+    }
+    say(&format!("encoder: {}", typed(&run.encoder_path())));
+    let run = typed(run.path());
+    say(&match scored {
+        true => format!("how good is it: cargo xtask linear-eval --run {run}"),
+        false => format!("use it elsewhere: cargo xtask export --run {run} --out encoder.safetensors"),
+    });
 }

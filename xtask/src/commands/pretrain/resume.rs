@@ -1,20 +1,21 @@
 //! A run that goes on.
 
+use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use burn::tensor::Device;
 use byol_data::{ImageDataset, write_atomic};
 use byol_train::{Checkpoint, JsonLines, RunDir, RunPlan, TrainError, TrainState, init_networks};
 
 use serde_json::json;
 
-use super::{Begun, PREFETCH, fresh};
+use super::{Begun, PREFETCH, fresh, options};
 use crate::cli::PretrainArgs;
 use crate::compose::Source;
 use crate::exit::Usage;
 use crate::memory;
-use crate::terminal::tell;
+use crate::terminal::{say, tell, typed};
 
 /// Opens the run at its last checkpoint, or that of `--checkpoint`. Nothing of a run that has
 /// ended.
@@ -27,16 +28,24 @@ pub fn begin(args: &PretrainArgs, path: &Path, device: &Device) -> Result<Option
     let measured = plan.spec.minutes.is_some() && plan.legs.is_empty();
     let checkpoint = checkpoint(args, &run)?;
     if measured && let Some(checkpoint) = &checkpoint {
-        (plan.legs, plan.total_steps) = (checkpoint.plan.legs.clone(), checkpoint.plan.total_steps);
+        plan.legs.clone_from(&checkpoint.plan.legs);
+        (plan.total_steps, plan.warmup_steps) = (checkpoint.plan.total_steps, checkpoint.plan.warmup_steps);
     }
     let step = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
     if run.encoder_path().exists() && args.checkpoint.is_none() && step >= plan.total_steps {
+        if args.json {
+            say(&format!(
+                "{}",
+                json!({ "run": path, "encoder": run.encoder_path(), "steps": step, "ended": true })
+            ));
+        }
         tell(&format!("{}: the run has ended, after step {step}; its encoder is there", path.display()));
         return Ok(None);
     }
-    if let Some(checkpoint) = &checkpoint {
-        same_plan(&run, &plan, &checkpoint.plan, args.force)?;
-    }
+    let edited = match &checkpoint {
+        Some(checkpoint) => !same_plan(&run, &plan, &checkpoint.plan, args.force)?,
+        None => false,
+    };
     let source = match &args.data {
         Some(data) => Source::from_flag(Some(data))?,
         None => Source::from_plan(&plan),
@@ -58,6 +67,17 @@ pub fn begin(args: &PretrainArgs, path: &Path, device: &Device) -> Result<Option
         }
         tell(&format!("warning: {what}"));
     }
+    if edited {
+        plan = edited_plan(&plan, &set)?;
+        run.record(&plan)?;
+    }
+    if args.force {
+        // Of the run as it was.
+        for (later, path) in run.checkpoints().into_iter().filter(|(later, _)| *later > step) {
+            fs::remove_file(&path).with_context(|| format!("removing the checkpoint of step {later}"))?;
+        }
+    }
+    plan.options = options(args, plan.options);
     memory::check(&plan, PREFETCH)?;
     let state = match checkpoint {
         Some(checkpoint) => {
@@ -79,6 +99,10 @@ pub fn begin(args: &PretrainArgs, path: &Path, device: &Device) -> Result<Option
         }
     };
     let metrics = JsonLines::resume(&run.metrics_path(), step)?;
+    if metrics.last_step() < step {
+        let (last, path) = (metrics.last_step(), run.metrics_path());
+        tell(&format!("warning: {} ends at step {last}; those until step {step} are lost", path.display()));
+    }
     if !args.json {
         tell(&format!("{}: goes on after step {step} of {}", path.display(), plan.total_steps));
     }
@@ -100,20 +124,30 @@ fn checkpoint(args: &PretrainArgs, run: &RunDir) -> Result<Option<Checkpoint>> {
             None => all.last(),
         };
     let Some((step, path)) = chosen else { return Ok(None) };
-    let read = Checkpoint::read(path).with_context(|| {
-        let others: Vec<_> = all.iter().filter(|(other, _)| other < step).collect();
-        match others.last() {
-            Some((before, _)) => format!("the one before it: --checkpoint {before}"),
-            None => "there is none before it; the run must be begun anew".into(),
-        }
-    });
-    Ok(Some(read?))
+    match Checkpoint::read(path) {
+        Ok(read) => Ok(Some(read)),
+        Err(error) => match all.iter().rev().find(|(other, _)| other < step) {
+            Some((before, _)) => bail!("{error}; the one before it: --checkpoint {before}"),
+            None => bail!("{error}; there is none before it: the run must be begun anew"),
+        },
+    }
 }
 
-/// Refuses a run.toml that was edited.
-fn same_plan(run: &RunDir, plan: &RunPlan, written: &RunPlan, force: bool) -> Result<()> {
+/// The plan that the recipe of an edited run.toml has: what is derived follows it.
+fn edited_plan(plan: &RunPlan, set: &ImageDataset) -> Result<RunPlan> {
+    let anew = RunPlan::new(plan.spec.clone(), set, &plan.data.path, plan.data.channels)?;
+    let (init, options) = (plan.init.clone(), plan.options);
+    Ok(match plan.spec.minutes {
+        Some(_) => RunPlan { legs: plan.legs.clone(), total_steps: plan.total_steps, init, options, ..anew },
+        None => RunPlan { init, options, ..anew },
+    })
+}
+
+/// Refuses a run.toml that was edited in what makes the run; says whether it was not.
+fn same_plan(run: &RunDir, plan: &RunPlan, written: &RunPlan, force: bool) -> Result<bool> {
+    let written = &RunPlan { options: plan.options, ..written.clone() };
     if plan == written {
-        return Ok(());
+        return Ok(true);
     }
     let changed = match (toml::Table::try_from(plan), toml::Table::try_from(written)) {
         (Ok(now), Ok(then)) => differences(&now, &then, ""),
@@ -128,7 +162,7 @@ fn same_plan(run: &RunDir, plan: &RunPlan, written: &RunPlan, force: bool) -> Re
         bail!("{what}; undo that, begin a new run with --config, or go on with --force");
     }
     tell(&format!("warning: {what}"));
-    Ok(())
+    Ok(false)
 }
 
 fn differences(now: &toml::Table, then: &toml::Table, prefix: &str) -> Vec<String> {
@@ -166,19 +200,25 @@ pub fn hint(error: TrainError, run: &RunDir, set: &ImageDataset) -> anyhow::Erro
             failing = format!("; its pictures by name: {}", path.display());
         }
     }
-    let path = run.path().display();
+    let path = typed(run.path());
     let again = matches!(error, TrainError::NotFinite { .. });
-    match run.checkpoints().last() {
-        Some((step, _)) if again => anyhow::Error::new(error).context(format!(
-            "the run has failed{failing}; to see it again from step {step}: cargo xtask pretrain --resume {path}"
-        )),
-        None if again => anyhow::Error::new(error).context(format!(
-            "the run has failed{failing}; to see it again: cargo xtask pretrain --config {} --out {path}-again",
-            run.plan_path().display()
-        )),
-        Some((step, _)) => anyhow::Error::new(error).context(format!(
-            "the checkpoint of step {step} is whole: cargo xtask pretrain --resume {path}"
-        )),
-        None => error.into(),
-    }
+    let hint =
+        match run.checkpoints().last() {
+            Some((step, _)) if again => {
+                format!("{failing}; to see it again from step {step}: cargo xtask pretrain --resume {path}")
+            }
+            None if again => format!(
+                "{failing}; to see it again: cargo xtask pretrain --config {} --out {}",
+                typed(&run.plan_path()),
+                typed(&run.path().with_file_name(format!(
+                    "{}-again",
+                    run.path().file_name().unwrap_or_default().display()
+                )))
+            ),
+            Some((step, _)) => {
+                format!("; the checkpoint of step {step} is whole: cargo xtask pretrain --resume {path}")
+            }
+            None => return error.into(),
+        };
+    anyhow!("{error}{hint}")
 }
