@@ -213,7 +213,7 @@ fn a_disk_that_is_full_leaves_the_last_checkpoint() {
     let output = output.unwrap();
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{err}");
-    assert!(err.contains("writing") && err.contains("checkpoints"), "{err}");
+    assert!(err.contains("writing") && err.contains("checkpoints") && err.contains("os error"), "{err}");
     assert!(!world.path("run/encoder.safetensors").exists());
     world.succeed("pretrain --resume run");
     assert_eq!(metrics(&world.path("run")), metrics(&world.path("whole")));

@@ -124,11 +124,11 @@ fn checkpoint(args: &PretrainArgs, run: &RunDir) -> Result<Option<Checkpoint>> {
             None => all.last(),
         };
     let Some((step, path)) = chosen else { return Ok(None) };
-    match Checkpoint::read(path) {
+    match Checkpoint::read(path).map_err(anyhow::Error::from) {
         Ok(read) => Ok(Some(read)),
         Err(error) => match all.iter().rev().find(|(other, _)| other < step) {
-            Some((before, _)) => bail!("{error}; the one before it: --checkpoint {before}"),
-            None => bail!("{error}; there is none before it: the run must be begun anew"),
+            Some((before, _)) => bail!("{error:#}; the one before it: --checkpoint {before}"),
+            None => bail!("{error:#}; there is none before it: the run must be begun anew"),
         },
     }
 }
@@ -220,5 +220,5 @@ pub fn hint(error: TrainError, run: &RunDir, set: &ImageDataset) -> anyhow::Erro
             }
             None => return error.into(),
         };
-    anyhow!("{error}{hint}")
+    anyhow!("{:#}{hint}", anyhow::Error::from(error))
 }
