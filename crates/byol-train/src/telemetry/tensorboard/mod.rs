@@ -14,11 +14,11 @@ use prost::Message;
 use serde_json::Value as Json;
 
 use self::proto::{Content, Event, Histogram, Image, SessionLog, Summary, Value, What};
-use crate::{Observer, RunPlan, Seen, TrainError, TrainState};
+use crate::{MEASURE_EVERY, Observer, RunPlan, Seen, TrainError, TrainState};
 
 /// Points of a curve, about, at most.
 const POINTS: u64 = 10_000;
-/// Instants of a run at which histograms are taken.
+/// Instants of a run at which histograms are taken, unless it is shorter.
 const HISTOGRAMS: u64 = 20;
 
 /// Writes what [`JsonLines`](crate::JsonLines) writes as TensorBoard events, with histograms
@@ -179,7 +179,7 @@ impl<E: Encoder> Observer<E> for TensorBoard {
             // Cannot fail: a report is numbers.
             value = scalars(&serde_json::to_value(&*seen.report).unwrap_or_default());
         }
-        if step == 1 || step.is_multiple_of((total / HISTOGRAMS).max(1)) {
+        if step == 1 || step.is_multiple_of((total / HISTOGRAMS).max(MEASURE_EVERY)) {
             value.extend(histograms(seen));
         }
         if !value.is_empty() {
