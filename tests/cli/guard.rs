@@ -1,6 +1,7 @@
 //! Runs that go wrong say so early; those that do not are left alone.
 
 use std::fs;
+use std::process::Command;
 
 use image::{GrayImage, Luma};
 use serde_json::Value;
@@ -106,4 +107,21 @@ fn scores_beside_a_run_are_written_and_never_touch_the_encoder() {
     }
     let sum = last["loss_v"].as_f64().unwrap() + last["loss_v_prime"].as_f64().unwrap();
     assert!((sum - last["loss"].as_f64().unwrap()).abs() < 1e-5);
+}
+
+/// A limit on the size of files is a disk that fills up in the middle of a line.
+#[test]
+fn a_disk_that_fails_leaves_whole_lines() {
+    let world = World::new();
+    let limited = "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"";
+    let line = format!("pretrain {RECIPE} --set length.steps=60 --guard off --no-knn --out run");
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(limited).arg(env!("CARGO_BIN_EXE_xtask")).args(line.split_whitespace());
+    let ended = command.current_dir(world.path("")).output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("File too large"), "{told}");
+    let text = fs::read_to_string(world.path("run/metrics.jsonl")).unwrap();
+    assert!((4096..=8192).contains(&text.len()), "{} bytes", text.len());
+    assert!(text.ends_with('\n') && !steps(&world, "run").is_empty());
 }

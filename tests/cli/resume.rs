@@ -20,6 +20,17 @@ fn spawn(world: &World, line: &str) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
+/// A long run into `run` that has taken its first steps.
+fn running(world: &World) -> Child {
+    let child = spawn(world, &format!("pretrain {RECIPE} --set length.epochs=50 --out run"));
+    let begun = Instant::now();
+    while !fs::metadata(world.path("run/metrics.jsonl")).is_ok_and(|about| about.len() > 200) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it takes no steps");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child
+}
+
 /// Lines of metrics without what a clock says.
 fn metrics(run: &Path) -> Vec<Value> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
@@ -110,12 +121,7 @@ fn other_optimisers_and_what_watches_go_on_to_the_bit() {
 #[test]
 fn a_run_is_trained_by_one_process() {
     let world = World::new();
-    let mut child = spawn(&world, &format!("pretrain {RECIPE} --set length.epochs=50 --out run"));
-    let begun = Instant::now();
-    while !fs::metadata(world.path("run/metrics.jsonl")).is_ok_and(|about| about.len() > 200) {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it takes no steps");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let mut child = running(&world);
     let other = world.run("pretrain --resume run");
     child.kill().unwrap();
     child.wait().unwrap();
@@ -126,12 +132,7 @@ fn a_run_is_trained_by_one_process() {
 #[test]
 fn an_interrupt_saves_and_is_told() {
     let world = World::new();
-    let mut child = spawn(&world, &format!("pretrain {RECIPE} --set length.epochs=50 --out run"));
-    let begun = Instant::now();
-    while !fs::metadata(world.path("run/metrics.jsonl")).is_ok_and(|about| about.len() > 200) {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it takes no steps");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let mut child = running(&world);
     let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(signalled.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));

@@ -32,17 +32,17 @@ const TRIVIAL_LOSS: f64 = 0.02;
 /// learning rate has risen.
 const GAIN: f32 = 0.01;
 const MEMORY: f32 = 0.98;
-/// Share of a run, in steps, before that is looked at, and for which it must last.
-const BLIND_FROM: (u64, u64) = (8, 500); // total / 8, at least 500 and twice the warm-up
-const BLIND_FOR: (u64, u64) = (20, 300); // total / 20, at least 300
+/// Steps before that is looked at (and twice the warm-up), and for which it must last.
+const BLIND_FROM: Steps = Steps { of_run: 8, least: 500, most: u64::MAX };
+const BLIND_FOR: Steps = Steps { of_run: 20, least: 300, most: u64::MAX };
 /// Pictures at a time, for what is a property of a batch.
 const ROWS: usize = 16;
 /// Share of the time waiting for views above which it is worth saying.
 const STARVED: f64 = 0.25;
 /// Steps over which that is looked at.
 const STARVED_STEPS: u32 = 200;
-/// What a collapse must last to be one: a share of the run, in steps.
-const PATIENCE: (u64, u64, u64) = (50, 50, 1000); // total / 50, 50 to 1000
+/// What a collapse must last to be one.
+const PATIENCE: Steps = Steps { of_run: 50, least: 50, most: 1000 };
 
 /// Name of what it keeps in checkpoints.
 const KEPT: &str = "guard";
@@ -62,6 +62,20 @@ pub struct Guard<'a> {
 impl std::fmt::Debug for Guard<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Guard").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+/// A share of a run within bounds.
+struct Steps {
+    of_run: u64,
+    least: u64,
+    most: u64,
+}
+
+impl Steps {
+    /// In a run of so many steps.
+    fn of(&self, total: u64) -> u64 {
+        (total / self.of_run).clamp(self.least, self.most)
     }
 }
 
@@ -106,17 +120,15 @@ impl Memory {
         self.ill = if symptom.is_some() { self.ill + 1.0 } else { 0.0 };
         let gain = (report.cosine - report.constant_cosine) as f32;
         self.gain = MEMORY * self.gain + (1.0 - MEMORY) * gain;
-        let of = |(share, least): (u64, u64)| (total / share).max(least);
-        let blind =
-            rows >= ROWS && report.step > of(BLIND_FROM).max(2 * plan.warmup_steps) && self.gain < GAIN;
+        let settled = BLIND_FROM.of(total).max(2 * plan.warmup_steps);
+        let blind = rows >= ROWS && report.step > settled && self.gain < GAIN;
         self.blind = if blind { self.blind + 1.0 } else { 0.0 };
 
-        let (share, least, most) = PATIENCE;
-        let patience = (total / share).clamp(least, most);
+        let (patience, blind_for) = (PATIENCE.of(total), BLIND_FOR.of(total));
         symptom
             .filter(|_| self.ill as u64 >= patience)
             .map(|symptom| (symptom, patience))
-            .or_else(|| (self.blind as u64 >= of(BLIND_FOR)).then_some((Symptom::Blind, of(BLIND_FOR))))
+            .or_else(|| (self.blind as u64 >= blind_for).then_some((Symptom::Blind, blind_for)))
     }
 }
 

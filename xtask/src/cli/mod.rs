@@ -174,7 +174,8 @@ pub struct PretrainArgs {
     #[arg(long, value_enum)]
     pub guard: Option<GuardChoice>,
     /// Leave out the nearest-neighbour score on training pictures, which labelled sets have about
-    /// once in 66,000 pictures trained on, and at the end of a run that is not by the clock.
+    /// once in 66,000 pictures trained on, and at the end of a run that is not by the clock. A short
+    /// run looks at fewer pictures, and has none if they would be fewer than 40.
     #[arg(long)]
     pub no_knn: bool,
     /// Train a linear classifier beside the encoder on its representations, to watch; the encoder

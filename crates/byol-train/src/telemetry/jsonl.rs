@@ -1,11 +1,12 @@
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use byol_model::Encoder;
 use serde_json::Value;
 
+use super::records::Records;
 use crate::{Observer, Seen, TrainError};
 
 /// What file systems show to readers in one piece.
@@ -21,14 +22,9 @@ const ROOM: u64 = 1280;
 /// [`problem`](Self::problem) says so afterwards.
 #[derive(Debug)]
 pub struct JsonLines {
-    file: File,
-    path: PathBuf,
-    /// Bytes of whole lines.
-    end: u64,
+    lines: Records,
     /// Step of the last line that was there.
     last: u64,
-    lost: u64,
-    problem: Option<TrainError>,
 }
 
 impl JsonLines {
@@ -39,7 +35,7 @@ impl JsonLines {
     /// If it cannot be created.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
         let file = File::create(path).map_err(|e| failed("creating", path, &e))?;
-        Ok(Self { file, path: path.into(), end: 0, last: 0, lost: 0, problem: None })
+        Ok(Self { lines: Records::new(file, path.into(), 0), last: 0 })
     }
 
     /// Goes on with the file after the line of `step`; what is behind it is cut off.
@@ -64,7 +60,7 @@ impl JsonLines {
         }
         let cut = file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end)));
         cut.map_err(|e| failed("cutting", path, &e))?;
-        Ok(Self { file, path: path.into(), end, last, lost: 0, problem: None })
+        Ok(Self { lines: Records::new(file, path.into(), end), last })
     }
 
     /// The step of the last line that a run that goes on found.
@@ -74,19 +70,7 @@ impl JsonLines {
 
     /// The first thing that went wrong, and how many lines were lost.
     pub fn problem(&self) -> Option<(&TrainError, u64)> {
-        self.problem.as_ref().map(|problem| (problem, self.lost))
-    }
-
-    fn write(&mut self, line: &[u8]) -> std::io::Result<()> {
-        let written = self.file.write_all(line);
-        if written.is_ok() {
-            self.end += line.len() as u64;
-        } else {
-            // Half a line is no line.
-            self.file.set_len(self.end)?;
-            self.file.seek(SeekFrom::Start(self.end))?;
-        }
-        written
+        self.lines.problem()
     }
 }
 
@@ -96,16 +80,14 @@ fn failed(action: &'static str, path: &Path, error: &dyn std::fmt::Display) -> T
 
 impl<E: Encoder> Observer<E> for JsonLines {
     fn step(&mut self, seen: &mut Seen<'_, E>) -> Result<ControlFlow<()>, TrainError> {
-        let mut line = serde_json::to_vec(seen.report).map_err(|e| failed("writing", &self.path, &e))?;
-        let left = PAGE - (self.end + line.len() as u64 + 1) % PAGE;
+        // Cannot fail: a report is numbers and names.
+        let mut line = serde_json::to_vec(seen.report).unwrap_or_default();
+        let left = PAGE - (self.lines.end() + line.len() as u64 + 1) % PAGE;
         if left < ROOM {
             line.resize(line.len() + left as usize, b' ');
         }
         line.push(b'\n');
-        if let Err(error) = self.write(&line) {
-            self.lost += 1;
-            self.problem.get_or_insert_with(|| failed("writing", &self.path, &error));
-        }
+        self.lines.write(&line);
         Ok(ControlFlow::Continue(()))
     }
 }

@@ -2,6 +2,7 @@
 
 mod fresh;
 mod online;
+mod probe;
 mod report;
 mod resume;
 mod watch;
@@ -26,7 +27,8 @@ use crate::compose::{Source, set_threads};
 use crate::exit::Interrupted;
 use crate::subject::preprocessing_of;
 use crate::terminal::{tell, typed};
-use online::{OnlineKnn, OnlineProbe};
+use online::OnlineKnn;
+use probe::OnlineProbe;
 use watch::{Bar, Interrupt, Memory};
 
 /// Batches of views that wait.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use byol_data::ImageDataset;
 use byol_eval::{EvalError, Features, KnnConfig, Score, extract_some, knn};
-use byol_model::{Encoder, TensorValues};
+use byol_model::Encoder;
 use byol_train::{Observer, RunPlan, Seen, TrainError};
 
 use crate::compose::Source;
@@ -18,6 +18,9 @@ const PICTURES: usize = 2000;
 /// a step's work on a picture, so that this is half a percent of it, and twice that where
 /// decoding is all.
 const TRAINED: u64 = 33;
+/// The score at a run's last step, whatever its length, looks at no more than one picture for
+/// so many that the run trains on.
+const TRAINED_BEFORE_LAST: u64 = 16;
 /// Fewer are no score.
 const FEWEST: usize = 40;
 const NEIGHBOURS: usize = 20;
@@ -45,7 +48,8 @@ impl OnlineKnn {
         device: &Device,
     ) -> Result<Option<Self>> {
         let Some(labels) = set.labels()? else { return Ok(None) };
-        let some = spread(set.len(), PICTURES);
+        let looked_at = pictures_at_most(plan);
+        let some = spread(set.len(), looked_at);
         let split = source.split_names()?.into_iter().find(|name| is_validation(name));
         let validation = match split.filter(|name| name != set.split()) {
             Some(name) => {
@@ -57,9 +61,9 @@ impl OnlineKnn {
         };
         let (asking, neighbours, queries, asked) = match validation {
             Some((validation, labels)) => {
-                let queries = spread(validation.len(), PICTURES / 4);
+                let queries = spread(validation.len(), looked_at / 4);
                 let asked: Vec<usize> = queries.iter().map(|i| labels[*i]).collect();
-                (Arc::new(validation), spread(set.len(), PICTURES * 3 / 4), queries, asked)
+                (Arc::new(validation), spread(set.len(), looked_at * 3 / 4), queries, asked)
             }
             None => {
                 let is_query = |nth: &usize| nth % 4 == 3;
@@ -111,6 +115,16 @@ impl OnlineKnn {
     }
 }
 
+/// So many that the score at the last step costs a short run no more than a long one. A run by
+/// the clock has none at its last step.
+fn pictures_at_most(plan: &RunPlan) -> usize {
+    if plan.spec.minutes.is_some() {
+        return PICTURES;
+    }
+    let trained = plan.total_steps.saturating_mul(plan.spec.batch as u64);
+    usize::try_from(trained / TRAINED_BEFORE_LAST).unwrap_or(PICTURES).min(PICTURES)
+}
+
 fn is_validation(split: &str) -> bool {
     matches!(split, "validation" | "valid" | "val")
 }
@@ -136,123 +150,23 @@ impl<E: Encoder> Observer<E> for OnlineKnn {
     }
 }
 
-/// Name of what the probe keeps in checkpoints.
-const KEPT: &str = "probe";
-/// Of the probe's gradient descent, on representations that are standardised over the batch
-/// and about so long.
-const LENGTH: f32 = 4.0;
-const RATE: f32 = 0.1;
-const MOMENTUM: f32 = 0.9;
-/// Of the running score.
-const MEMORY: f32 = 0.99;
-
-/// A linear classifier that learns beside the encoder, from representations without a graph
-/// of augmented views. What it scores on a batch before it learns from it is `probe_top1`.
-#[derive(Debug)]
-pub struct OnlineProbe {
-    labels: Vec<Option<i64>>,
-    n_classes: usize,
-}
-
-impl OnlineProbe {
-    /// For the labels of a set; none where it has none.
-    pub fn new(set: &ImageDataset) -> Result<Option<Self>> {
-        let labels = set.known_labels()?;
-        let largest = labels.iter().flatten().max().copied().unwrap_or(-1);
-        let n_classes = usize::try_from(largest + 1).unwrap_or(0);
-        Ok((2..=100_000).contains(&n_classes).then_some(Self { labels, n_classes }))
-    }
-
-    /// One step of gradient descent on the mean cross-entropy; share of right answers before it.
-    fn learn(&self, kept: &mut TensorValues, y: &[f32], dim: usize, samples: &[usize]) -> Option<f32> {
-        let (n, width) = (self.n_classes, dim + 1);
-        let (weights, momenta) = kept.1.split_at_mut(n * width);
-        let mut gradient = vec![0.0f32; n * width];
-        let (mut right, mut seen) = (0.0f32, 0.0f32);
-        let standard = standardization(y, dim);
-        for (row, sample) in y.chunks_exact(dim).zip(samples) {
-            let Some(label) = self.labels.get(*sample).copied().flatten() else { continue };
-            let standardized = row.iter().zip(&standard).map(|(x, (mean, scale))| (x - mean) * scale);
-            let x: Vec<f32> = standardized.chain([1.0]).collect();
-            let logits: Vec<f32> =
-                weights.chunks_exact(width).map(|w| w.iter().zip(&x).map(|(w, x)| w * x).sum()).collect();
-            let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let powers: Vec<f32> = logits.iter().map(|l| (l - highest).exp()).collect();
-            let total: f32 = powers.iter().sum();
-            let best = logits.iter().position(|l| *l == highest);
-            let label = usize::try_from(label).ok()?;
-            right += f32::from(u8::from(best == Some(label)));
-            seen += 1.0;
-            for (class, (power, of_class)) in powers.iter().zip(gradient.chunks_exact_mut(width)).enumerate()
-            {
-                let off = power / total - f32::from(u8::from(class == label));
-                of_class.iter_mut().zip(&x).for_each(|(g, x)| *g += off * x);
-            }
-        }
-        if seen == 0.0 {
-            return None;
-        }
-        for ((w, m), g) in weights.iter_mut().zip(momenta).zip(&gradient) {
-            *m = MOMENTUM * *m + g / seen;
-            *w -= RATE * *m;
-        }
-        Some(right / seen)
-    }
-}
-
-/// Mean of each column and what it is multiplied by, so that rows are about [`LENGTH`] long.
-fn standardization(y: &[f32], dim: usize) -> Vec<(f32, f32)> {
-    let rows = (y.len() / dim.max(1)).max(1) as f32;
-    let mut moments = vec![(0.0f32, 0.0f32); dim];
-    for row in y.chunks_exact(dim) {
-        row.iter().zip(&mut moments).for_each(|(x, (sum, squares))| {
-            *sum += x;
-            *squares += x * x;
-        });
-    }
-    let of_column = |(sum, squares): (f32, f32)| {
-        let mean = sum / rows;
-        let std = (squares / rows - mean * mean).max(0.0).sqrt();
-        (mean, LENGTH / (dim as f32).sqrt() / (std + 1e-3))
-    };
-    moments.into_iter().map(of_column).collect()
-}
-
-impl<E: Encoder> Observer<E> for OnlineProbe {
-    fn step(&mut self, seen: &mut Seen<'_, E>) -> Result<ControlFlow<()>, TrainError> {
-        let y = seen.batch.representation.clone();
-        let [rows, dim] = y.dims();
-        // Cannot fail: representations are f32.
-        let y: Vec<f32> = y.into_data().try_into_vec().unwrap_or_default();
-        let samples = &seen.batch.samples[seen.batch.samples.len().saturating_sub(rows)..];
-        let size = 2 * self.n_classes * (dim + 1);
-        // Weights, their momenta, and the running score.
-        let kept = &mut seen.state.kept;
-        let probe = kept.entry(KEPT.into()).or_insert_with(|| (vec![size], vec![0.0; size]));
-        let Some(right) = self.learn(probe, &y, dim, samples) else { return Ok(ControlFlow::Continue(())) };
-        let score = kept.entry(format!("{KEPT}_top1")).or_insert_with(|| (vec![1], vec![right]));
-        score.1[0] = MEMORY * score.1[0] + (1.0 - MEMORY) * right;
-        seen.report.extra.insert("probe_top1".into(), f64::from(score.1[0]));
-        Ok(ControlFlow::Continue(()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_probe_learns_what_is_separable() {
-        let probe = OnlineProbe { labels: (0..64).map(|i| Some(i % 3)).collect(), n_classes: 3 };
-        let mut kept = (vec![2 * 3 * 5], vec![0.0; 2 * 3 * 5]);
-        let samples: Vec<usize> = (0..64).collect();
-        let y: Vec<f32> = samples
-            .iter()
-            .flat_map(|i| (0..4).map(move |d| f32::from(u8::from(d == i % 3)) + (i * 7 % 5) as f32 * 0.05))
-            .collect();
-        let first = probe.learn(&mut kept, &y, 4, &samples).unwrap();
-        let last = (0..50).filter_map(|_| probe.learn(&mut kept, &y, 4, &samples)).last().unwrap();
-        assert!(first < 0.5 && last > 0.99, "{first}, then {last}");
+    fn a_short_run_looks_at_few_pictures() {
+        let plan = |set: &[&str]| {
+            let mut builder = byol_train::SpecBuilder::preset("quick").unwrap();
+            for set in set {
+                builder = builder.set(set).unwrap();
+            }
+            let data = byol_train::DataFacts { samples: 60_000, channels: 1, ..Default::default() };
+            RunPlan::of(builder.build().unwrap(), data).unwrap()
+        };
+        assert_eq!(pictures_at_most(&plan(&[])), PICTURES);
+        assert_eq!(pictures_at_most(&plan(&["minutes=3"])), PICTURES);
+        assert_eq!(pictures_at_most(&plan(&["length.steps=60", "batch=16", "warmup.steps=5"])), 60);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 mod proto;
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use byol_model::{Encoder, Role, named_tensors};
@@ -14,6 +14,7 @@ use prost::Message;
 use serde_json::Value as Json;
 
 use self::proto::{Content, Event, Histogram, Image, SessionLog, Summary, Value, What};
+use super::records::Records;
 use crate::{MEASURE_EVERY, Observer, RunPlan, Seen, TrainError, TrainState};
 
 /// Points of a curve, about, at most.
@@ -27,12 +28,7 @@ const HISTOGRAMS: u64 = 20;
 /// As there, a disk that fails does not end the run.
 #[derive(Debug)]
 pub struct TensorBoard {
-    file: File,
-    path: PathBuf,
-    /// Bytes of whole records.
-    end: u64,
-    lost: u64,
-    problem: Option<TrainError>,
+    events: Records,
     pictures: Vec<(String, [u32; 2], Vec<u8>)>,
 }
 
@@ -49,7 +45,7 @@ impl TensorBoard {
             let path = folder.join(format!("events.out.tfevents.{seconds:010}.{nth:03}.byol"));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => {
-                    return Ok(Self { file, path, end: 0, lost: 0, problem: None, pictures: Vec::new() });
+                    return Ok(Self { events: Records::new(file, path, 0), pictures: Vec::new() });
                 }
                 Err(e) if e.kind() == ErrorKind::AlreadyExists && nth < 999 => nth += 1,
                 Err(e) => return Err(TrainError::File { action: "creating", path, why: e.to_string() }),
@@ -66,29 +62,13 @@ impl TensorBoard {
 
     /// The first thing that went wrong, and how many events were lost.
     pub fn problem(&self) -> Option<(&TrainError, u64)> {
-        self.problem.as_ref().map(|problem| (problem, self.lost))
+        self.events.problem()
     }
 
     fn event(&mut self, step: u64, what: What) {
         let wall_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
         let event = Event { wall_time, step: step.cast_signed(), what: Some(what) };
-        if let Err(error) = self.write(&record(&event.encode_to_vec())) {
-            self.lost += 1;
-            let (path, why) = (self.path.clone(), error.to_string());
-            self.problem.get_or_insert(TrainError::File { action: "writing", path, why });
-        }
-    }
-
-    fn write(&mut self, record: &[u8]) -> std::io::Result<()> {
-        let written = self.file.write_all(record);
-        if written.is_ok() {
-            self.end += record.len() as u64;
-        } else {
-            // Half a record hides what follows.
-            self.file.set_len(self.end)?;
-            self.file.seek(SeekFrom::Start(self.end))?;
-        }
-        written
+        self.events.write(&record(&event.encode_to_vec()));
     }
 }
 
