@@ -113,7 +113,7 @@ fn scores_beside_a_run_are_written_and_never_touch_the_encoder() {
 #[test]
 fn a_disk_that_fails_leaves_whole_lines() {
     let world = World::new();
-    let limited = "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"";
+    let limited = "trap '' XFSZ; ulimit -f 15; exec \"$0\" \"$@\"";
     let line = format!("pretrain {RECIPE} --set length.steps=60 --guard off --no-knn --out run");
     let mut command = Command::new("sh");
     command.arg("-c").arg(limited).arg(env!("CARGO_BIN_EXE_xtask")).args(line.split_whitespace());
@@ -122,6 +122,6 @@ fn a_disk_that_fails_leaves_whole_lines() {
     assert_eq!(ended.status.code(), Some(1), "{told}");
     assert!(told.contains("File too large"), "{told}");
     let text = fs::read_to_string(world.path("run/metrics.jsonl")).unwrap();
-    assert!((4096..=8192).contains(&text.len()), "{} bytes", text.len());
+    assert!((4096..7680).contains(&text.len()), "{} bytes", text.len());
     assert!(text.ends_with('\n') && !steps(&world, "run").is_empty());
 }
