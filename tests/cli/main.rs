@@ -6,6 +6,7 @@ mod architecture;
 mod bad_input;
 mod data;
 mod download;
+mod evaluate;
 mod guard;
 mod harness;
 mod hub;

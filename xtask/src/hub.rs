@@ -39,7 +39,7 @@ pub struct Local {
 pub fn weights(name: &str) -> Result<Local> {
     let (repository, revision) = repository(name)?;
     let (endpoint, client) = connected()?;
-    let home = cache()?.join(repository.replace('/', "--"));
+    let home = cache("weights")?.join(repository.replace('/', "--"));
 
     let about = format!("{endpoint}/api/models/{repository}/revision/{revision}");
     let text = match client.text(&about, MAX_LIST) {
@@ -315,12 +315,12 @@ fn chosen<'a>(files: &[&'a str]) -> Option<&'a str> {
     named.or(only).copied()
 }
 
-/// Where fetched files stay.
-fn cache() -> Result<PathBuf> {
+/// Where what can be fetched or computed again stays.
+pub fn cache(of: &str) -> Result<PathBuf> {
     let folder = |key: &str| env::var_os(key).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
-    let cache = cache.context("neither XDG_CACHE_HOME nor HOME is set: nowhere to keep fetched weights")?;
-    Ok(cache.join("byol").join("weights"))
+    let cache = cache.context("neither XDG_CACHE_HOME nor HOME is set: nowhere to keep a cache")?;
+    Ok(cache.join("byol").join(of))
 }
 
 #[cfg(test)]

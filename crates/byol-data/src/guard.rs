@@ -8,7 +8,7 @@ thread_local! {
 }
 
 /// What `read` gives, or nothing if it panics.
-pub(crate) fn guarded<T>(read: impl FnOnce() -> T) -> Option<T> {
+pub fn guarded<T>(read: impl FnOnce() -> T) -> Option<T> {
     DEPTH.set(DEPTH.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(read));
     DEPTH.set(DEPTH.get() - 1);

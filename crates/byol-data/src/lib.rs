@@ -60,7 +60,7 @@ pub use dataset::{ImageDataset, OpenOptions, split_names, split_of_file};
 #[cfg(feature = "decode")]
 pub use decode::{Decoded, Header, Limits, Rules, decode, decode_native, is_picture, probe};
 pub use error::DataError;
-pub use guard::is_guarded;
+pub use guard::{guarded, is_guarded};
 #[cfg(feature = "loader")]
 pub use loader::{Batch, Loader, LoaderConfig};
 #[cfg(feature = "dataset")]

@@ -1,6 +1,6 @@
 //! Scores a matrix of embeddings that came from anywhere.
 
-use byol_eval::{EvalError, Features, KnnConfig, Score, knn, logistic_probe};
+use byol_eval::{EvalError, Features, KnnConfig, Score, every_nth, knn, logistic_probe, penalties};
 
 fn main() -> Result<(), EvalError> {
     // Two noisy rings of different radius.
@@ -15,7 +15,9 @@ fn main() -> Result<(), EvalError> {
     let (train, test) = (made(200, 0)?, made(100, 11)?);
     let labels = |n: usize| (0..n).map(|i| i % 2).collect::<Vec<_>>();
     let neighbours = knn(&train, &labels(200), &test, KnnConfig { k: 20, temperature: 0.07, n_classes: 2 })?;
-    let (linear, report) = logistic_probe(&train, &labels(200), &test, 2)?;
+    // Every tenth training row chooses the penalty.
+    let (probe, report) = logistic_probe(&train, &labels(200), &every_nth(200, 10), 2, &penalties())?;
+    let linear = probe.predict(&test)?;
     for (name, ranked) in [("kNN", neighbours), ("logistic regression", linear)] {
         let score = Score::new(&ranked, &labels(100));
         println!("{name}: {:.3}, 95 % {:?}", score.top1, score.interval);

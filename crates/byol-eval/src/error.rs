@@ -21,6 +21,15 @@ pub enum EvalError {
     /// Rows and labels, or train and test, do not belong together.
     #[error("{0}")]
     Disagree(String),
+    /// A file of embeddings that cannot be read or written.
+    #[cfg(feature = "parquet")]
+    #[error("{what}: {why}")]
+    Embeddings {
+        /// What was being done.
+        what: String,
+        /// Why it cannot be.
+        why: String,
+    },
     /// A picture could not be prepared.
     #[cfg(feature = "burn")]
     #[error(transparent)]

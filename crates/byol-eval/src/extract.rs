@@ -1,7 +1,9 @@
 //! Features of pictures.
 
 use burn::tensor::Device;
-use byol_augment::{EvalTransform, Normalize, Pixels, Workspace};
+use byol_augment::{
+    AugmentError, EvalTransform, Normalize, Pixels, ViewKey, ViewParams, ViewPolicy, Workspace,
+};
 use byol_data::{DataError, ImageDataset, Limits, decode};
 use byol_model::{Encoder, input};
 use rayon::prelude::*;
@@ -41,21 +43,88 @@ pub fn extract_some<E: Encoder>(
     device: &Device,
     mut progress: impl FnMut(usize),
 ) -> Result<Features, EvalError> {
-    // As many pictures at once as have the pixels of 256 of 64 x 64.
-    let batch = (256 * 64 * 64 / (transform.size * transform.size).max(1)).clamp(16, 256);
-    let encoder = encoder.valid();
-    let device = device.clone().without_autodiff();
     let mut values = Vec::with_capacity(pictures.len() * encoder.dim());
     let mut done = 0;
-    for some in pictures.chunks(batch) {
-        let images = prepare(set, some, transform, channels)?;
-        let y = encoder.forward(input::tensor(images, channels, transform.size, &device));
-        // Cannot fail: representations are f32.
-        values.extend(y.into_data().try_into_vec::<f32>().unwrap_or_default());
+    extract_each(encoder, set, pictures, transform, channels, device, |some, features| {
+        values.extend_from_slice(features.values());
         done += some.len();
         progress(done);
+        Ok::<(), EvalError>(())
+    })?;
+    Features::new(encoder.dim(), values)
+}
+
+/// The same, batch by batch to `each` with the numbers of its pictures: memory is that of one
+/// batch (at most 256 prepared pictures and what the encoder makes of them), however many
+/// pictures there are.
+///
+/// # Errors
+///
+/// As [`extract_some`], or what `each` says.
+pub fn extract_each<E: Encoder, F: From<EvalError>>(
+    encoder: &E,
+    set: &ImageDataset,
+    pictures: &[usize],
+    transform: &EvalTransform,
+    channels: usize,
+    device: &Device,
+    mut each: impl FnMut(&[usize], &Features) -> Result<(), F>,
+) -> Result<(), F> {
+    let encoder = encoder.valid();
+    for some in pictures.chunks(batch(transform.size)) {
+        let images =
+            prepare(set, some, transform, channels).map_err(|error| F::from(EvalError::from(error)))?;
+        each(some, &forward(&encoder, images, channels, transform.size, device)?)?;
+    }
+    Ok(())
+}
+
+/// Representations of random views of pictures, as `policy` makes them of seed and epoch: what a
+/// linear classifier learns from in the paper's protocol.
+///
+/// # Errors
+///
+/// As [`extract_some`].
+pub fn extract_views<E: Encoder>(
+    encoder: &E,
+    set: &ImageDataset,
+    pictures: &[usize],
+    policy: &ViewPolicy,
+    [seed, epoch]: [u64; 2],
+    channels: usize,
+    device: &Device,
+) -> Result<Features, EvalError> {
+    let encoder = encoder.valid();
+    let mut values = Vec::with_capacity(pictures.len() * encoder.dim());
+    for some in pictures.chunks(batch(policy.size)) {
+        let images =
+            each_picture(set, some, channels, policy.output_len(channels), |index, pixels, state, slot| {
+                let (workspace, params) = state;
+                let key = ViewKey { seed, epoch, sample: index as u64, view: 0 };
+                policy.sample_into(key, pixels.shape(), params)?;
+                policy.apply(params, pixels, workspace, slot)
+            })?;
+        values.extend_from_slice(forward(&encoder, images, channels, policy.size, device)?.values());
     }
     Features::new(encoder.dim(), values)
+}
+
+/// As many pictures at once as have the pixels of 256 of 64 x 64.
+fn batch(size: usize) -> usize {
+    (256 * 64 * 64 / (size * size).max(1)).clamp(16, 256)
+}
+
+fn forward<E: Encoder>(
+    encoder: &E,
+    images: Vec<f32>,
+    channels: usize,
+    size: usize,
+    device: &Device,
+) -> Result<Features, EvalError> {
+    let device = device.clone().without_autodiff();
+    let y = encoder.forward(input::tensor(images, channels, size, &device));
+    // Cannot fail: representations are f32.
+    Features::new(encoder.dim(), y.into_data().try_into_vec::<f32>().unwrap_or_default())
 }
 
 /// The pictures themselves as features, prepared by `transform` without
@@ -78,18 +147,34 @@ fn prepare(
     transform: &EvalTransform,
     channels: usize,
 ) -> Result<Vec<f32>, DataError> {
-    let slot_len = channels * transform.size * transform.size;
+    each_picture(
+        set,
+        pictures,
+        channels,
+        transform.output_len(channels),
+        |_, pixels, (workspace, _), slot| transform.apply(pixels, workspace, slot),
+    )
+}
+
+/// Decodes pictures and lets `make` fill a slot of each, in parallel.
+fn each_picture(
+    set: &ImageDataset,
+    pictures: &[usize],
+    channels: usize,
+    slot_len: usize,
+    make: impl Fn(usize, Pixels<'_>, &mut (Workspace, ViewParams), &mut [f32]) -> Result<(), AugmentError> + Sync,
+) -> Result<Vec<f32>, DataError> {
     let mut values = vec![0.0; pictures.len() * slot_len];
     values
         .par_chunks_exact_mut(slot_len)
         .zip(pictures)
-        .map_init(Workspace::default, |workspace, (slot, &index)| {
+        .map_init(Default::default, |state, (slot, &index)| {
             let fault = |e: &dyn std::fmt::Display| set.picture_error(index, e);
             let sample = set.sample(index)?;
             let picture = decode(sample.bytes(), channels, Limits::STANDARD).map_err(|e| fault(&e))?;
             let pixels =
                 Pixels::new(&picture.data, picture.width, picture.height, channels).map_err(|e| fault(&e))?;
-            transform.apply(pixels, workspace, slot).map_err(|e| fault(&e))
+            make(index, pixels, state, slot).map_err(|e| fault(&e))
         })
         .collect::<Result<Vec<()>, DataError>>()?;
     Ok(values)

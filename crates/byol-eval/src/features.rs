@@ -1,4 +1,5 @@
 use crate::EvalError;
+use crate::product::{map_parts, total};
 
 /// n rows of d features each.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,45 @@ impl Features {
         self.values.chunks_exact(self.dim)
     }
 
+    /// Row `i`.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.values[i * self.dim..(i + 1) * self.dim]
+    }
+
+    /// All values, row by row.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Mean of each feature.
+    pub fn mean(&self) -> Vec<f64> {
+        let parts = map_parts(self.len(), |part| {
+            let mut sum = vec![0.0; self.dim];
+            for row in self.values[part.start * self.dim..part.end * self.dim].chunks_exact(self.dim) {
+                sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+            }
+            sum
+        });
+        total(parts, self.dim).into_iter().map(|sum| sum / self.len() as f64).collect()
+    }
+
+    /// The rows of these numbers, in that order.
+    ///
+    /// # Errors
+    ///
+    /// If there are none.
+    ///
+    /// # Panics
+    ///
+    /// If a number is not that of a row.
+    pub fn pick(&self, rows: &[usize]) -> Result<Self, EvalError> {
+        Self::new(self.dim, rows.iter().flat_map(|&i| self.row(i)).copied().collect())
+    }
+
     /// The rows whose number `keep` accepts.
     ///
     /// # Errors
@@ -51,6 +91,15 @@ impl Features {
     pub fn select(&self, keep: impl Fn(usize) -> bool) -> Result<Self, EvalError> {
         let rows = self.rows().enumerate().filter(|(i, _)| keep(*i));
         Self::new(self.dim, rows.flat_map(|(_, row)| row.iter().copied()).collect())
+    }
+
+    /// Whether rows of `test` are as long.
+    pub(crate) fn check_dim(&self, test: &Self) -> Result<(), EvalError> {
+        if self.dim != test.dim {
+            let (train, test) = (self.dim, test.dim);
+            return Err(EvalError::Disagree(format!("train has {train} features a row, test {test}")));
+        }
+        Ok(())
     }
 
     pub(crate) fn check_labels(&self, labels: &[usize], what: &str) -> Result<(), EvalError> {
@@ -76,12 +125,7 @@ impl Standardize {
     /// From the rows of `train`. A constant feature is only shifted.
     pub fn fit(train: &Features) -> Self {
         let n = train.len() as f64;
-        let mut mean = vec![0.0; train.dim];
-        for row in train.rows() {
-            for (m, &x) in mean.iter_mut().zip(row) {
-                *m += f64::from(x) / n;
-            }
-        }
+        let mean = train.mean();
         let mut variance = vec![0.0; train.dim];
         for row in train.rows() {
             for ((v, m), &x) in variance.iter_mut().zip(&mean).zip(row) {

@@ -1,14 +1,15 @@
-//! Weighted k-nearest neighbours by cosine similarity (Wu et al. 2018).
+//! Nearest neighbours by cosine similarity, and their weighted vote (Wu et al. 2018).
 
-use nalgebra::DMatrix;
+use faer::Accum;
 
-use crate::matrix::map_blocks;
+use crate::product::{map_blocks, multiply, rows_of};
+use crate::score::ranked;
 use crate::{EvalError, Features, Ranked};
 
 /// How neighbours vote.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KnnConfig {
-    /// Neighbours, at most as many as training rows.
+    /// Neighbours, at most as many as there are.
     pub k: usize,
     /// T in the weight exp(similarity / T).
     pub temperature: f64,
@@ -16,8 +17,12 @@ pub struct KnnConfig {
     pub n_classes: usize,
 }
 
-/// Classes of the rows of `test`, by votes of their neighbours in `train`. Equal
-/// votes go to the lower class, equal similarities to the earlier row.
+/// Rows that are most similar to another, the nearest first, each with its cosine similarity.
+/// Equals are in the order of their rows.
+pub type Neighbors = Vec<(usize, f64)>;
+
+/// Classes of the rows of `test`, by votes of their neighbours in `train`. Equal votes go to
+/// the lower class, equal similarities to the earlier row.
 ///
 /// # Errors
 ///
@@ -29,66 +34,167 @@ pub fn knn(
     config: KnnConfig,
 ) -> Result<Ranked, EvalError> {
     train.check_labels(labels, "train")?;
-    if train.dim() != test.dim() {
-        return Err(EvalError::Disagree(format!(
-            "train has {} features a row, test {}",
-            train.dim(),
-            test.dim()
-        )));
-    }
+    vote(&nearest(train, test, config.k)?, labels, config)
+}
+
+/// Classes by the votes of the first `config.k` of `neighbors` whose classes are `labels`.
+/// From neighbours that were found once, the votes of several k and temperatures follow.
+///
+/// # Errors
+///
+/// If a neighbour has no label, a label is no class, or k or the temperature is not positive.
+pub fn vote(neighbors: &[Neighbors], labels: &[usize], config: KnnConfig) -> Result<Ranked, EvalError> {
     if let Some(label) = labels.iter().find(|l| **l >= config.n_classes) {
         return Err(EvalError::Disagree(format!("label {label} of {} classes", config.n_classes)));
     }
     if config.k == 0 || config.temperature.is_nan() || config.temperature <= 0.0 {
         return Err(EvalError::Disagree("k and the temperature must be positive".into()));
     }
-    let k = config.k.min(train.len());
-    let keys = DMatrix::from_row_iterator(train.len(), train.dim(), normalized(train, 0..train.len()));
-    let blocks = map_blocks(test.len(), |range| {
-        let n = range.len();
-        let queries = DMatrix::from_iterator(test.dim(), n, normalized(test, range));
-        let similarity = &keys * queries;
-        (0..n)
-            .map(|i| {
-                let column = similarity.column(i);
-                let mut order: Vec<usize> = (0..column.len()).collect();
-                let nearer = |a: &usize, b: &usize| column[*b].total_cmp(&column[*a]).then(a.cmp(b));
-                if k < order.len() {
-                    order.select_nth_unstable_by(k, nearer);
-                    order.truncate(k);
-                }
-                order.sort_unstable_by(nearer); // votes are summed in one order
-                // Relative to the nearest, so that no small temperature overflows.
-                let nearest = order.first().map_or(0.0, |&i| f64::from(column[i]));
-                let mut votes = vec![0.0; config.n_classes];
-                for i in order {
-                    votes[labels[i]] += ((f64::from(column[i]) - nearest) / config.temperature).exp();
-                }
-                ranked(&votes)
-            })
-            .collect::<Vec<_>>()
+    let mut votes = vec![0.0; config.n_classes];
+    let mut of_one = |neighbors: &Neighbors| {
+        votes.fill(0.0);
+        // Relative to the nearest, so that no small temperature overflows.
+        let nearest = neighbors.first().map_or(0.0, |(_, similarity)| *similarity);
+        for &(row, similarity) in neighbors.iter().take(config.k) {
+            let label = labels.get(row).ok_or_else(|| {
+                EvalError::Disagree(format!(
+                    "a neighbour is row {row}, and there are {} labels",
+                    labels.len()
+                ))
+            })?;
+            votes[*label] += ((similarity - nearest) / config.temperature).exp();
+        }
+        Ok(ranked(&votes))
+    };
+    neighbors.iter().map(&mut of_one).collect()
+}
+
+/// The `k` rows of `train` that are most similar to each row of `queries`.
+///
+/// Candidates are found by products in f32, and ordered by similarities in f64.
+///
+/// # Errors
+///
+/// If both have rows of different lengths.
+pub fn nearest(train: &Features, queries: &Features, k: usize) -> Result<Vec<Neighbors>, EvalError> {
+    train.check_dim(queries)?;
+    Ok(search(train, queries, k, false))
+}
+
+/// The `k` other rows that are most similar to each row (leave one out).
+pub fn nearest_others(features: &Features, k: usize) -> Vec<Neighbors> {
+    search(features, features, k, true)
+}
+
+/// Training rows that are compared at once.
+const KEYS: usize = 2048;
+fn search(train: &Features, queries: &Features, k: usize, others: bool) -> Vec<Neighbors> {
+    let (d, n) = (train.dim(), train.len());
+    let (keys, key_norms) = unit_rows(train);
+    let (asking, asking_norms) = unit_rows(queries);
+    let k = k.min(n - usize::from(others));
+    // Twice what two sums of d products can be off (Higham 2002, 3.5), and their rounded rows.
+    let slack = 2.0 * (d as f32 + 4.0) * f32::EPSILON;
+    let blocks = map_blocks(queries.len(), |range| {
+        let mut candidates: Vec<Candidates> = range.clone().map(|_| Candidates::new(k, slack)).collect();
+        let asking = rows_of(&asking[range.start * d..range.end * d], d);
+        let mut similar = vec![0.0f32; range.len() * KEYS];
+        for first in (0..n).step_by(KEYS) {
+            let some = KEYS.min(n - first);
+            let similar = &mut similar[..range.len() * some];
+            let keys = rows_of(&keys[first * d..(first + some) * d], d);
+            multiply(similar, Accum::Replace, asking, keys.transpose());
+            for ((row, candidates), query) in
+                similar.chunks_exact(some).zip(&mut candidates).zip(range.clone())
+            {
+                let own = (others && (first..first + some).contains(&query)).then(|| query - first);
+                candidates.add(row, first, own);
+            }
+        }
+        let exactly = |(candidates, query): (Candidates, usize)| {
+            let asked = queries.row(query);
+            let cosine = |row: usize| {
+                let dot: f64 =
+                    train.row(row).iter().zip(asked).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                (row, dot / (key_norms[row] * asking_norms[query]))
+            };
+            let mut found: Neighbors = candidates.rows().map(cosine).collect();
+            found.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            found.truncate(k);
+            found
+        };
+        candidates.into_iter().zip(range).map(exactly).collect::<Vec<_>>()
     });
-    Ok(blocks.into_iter().flatten().collect())
+    blocks.into_iter().flatten().collect()
 }
 
-/// Rows of length 1, one after the other.
-fn normalized(features: &Features, range: std::ops::Range<usize>) -> impl Iterator<Item = f32> {
-    features.rows().skip(range.start).take(range.len()).flat_map(|row| {
-        let norm = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt().max(1e-12);
-        row.iter().map(move |&x| (f64::from(x) / norm) as f32)
-    })
+/// Rows of length 1, one after the other, and the lengths that they had.
+fn unit_rows(features: &Features) -> (Vec<f32>, Vec<f64>) {
+    let norm = |row: &[f32]| row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt().max(1e-12);
+    let norms: Vec<f64> = features.rows().map(norm).collect();
+    let rows = features.rows().zip(&norms);
+    let unit = rows.flat_map(|(row, norm)| row.iter().map(move |x| (f64::from(*x) / norm) as f32));
+    (unit.collect(), norms)
 }
 
-/// Classes by falling score, the lower class first among equals.
-pub(crate) fn ranked(scores: &[f64]) -> Vec<usize> {
-    let mut classes: Vec<usize> = (0..scores.len()).collect();
-    classes.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-    classes
+/// The most similar rows so far, and those that may yet be.
+struct Candidates {
+    k: usize,
+    slack: f32,
+    /// Similarities below cannot be among the first k.
+    least: f32,
+    found: Vec<(f32, usize)>,
+    /// So many are gathered before all but the best are dropped.
+    room: usize,
+}
+
+impl Candidates {
+    fn new(k: usize, slack: f32) -> Self {
+        Self { k, slack, least: f32::NEG_INFINITY, found: Vec::new(), room: 4 * k + 64 }
+    }
+
+    /// Similarities of the rows from `first` on, but for the one at `own`.
+    fn add(&mut self, similar: &[f32], first: usize, own: Option<usize>) {
+        const LANES: usize = 16;
+        for (nth, some) in similar.chunks(LANES).enumerate() {
+            // Most have none, which is quickly seen.
+            if some.iter().fold(f32::NEG_INFINITY, |most, x| most.max(*x)) < self.least {
+                continue;
+            }
+            for (i, &x) in some.iter().enumerate() {
+                let row = nth * LANES + i;
+                if x >= self.least && own != Some(row) {
+                    self.found.push((x, first + row));
+                }
+            }
+            if self.found.len() >= self.room {
+                self.drop_all_but_best();
+            }
+        }
+    }
+
+    fn drop_all_but_best(&mut self) {
+        if self.k == 0 || self.found.len() <= self.k {
+            return;
+        }
+        let (_, kth, _) = self.found.select_nth_unstable_by(self.k - 1, |a, b| b.0.total_cmp(&a.0));
+        self.least = kth.0 - self.slack;
+        let least = self.least;
+        self.found.retain(|(x, _)| *x >= least);
+        // Many equals: gather as many again before the next look.
+        self.room = self.room.max(2 * self.found.len());
+    }
+
+    fn rows(mut self) -> impl Iterator<Item = usize> {
+        self.drop_all_but_best();
+        self.found.into_iter().map(|(_, row)| row)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::Value;
 
     #[test]
@@ -123,6 +229,53 @@ mod tests {
         }
     }
 
+    /// Every similarity in f64, sorted.
+    fn by_brute_force(train: &Features, queries: &Features, k: usize, others: bool) -> Vec<Neighbors> {
+        let norm = |row: &[f32]| row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt().max(1e-12);
+        let of_query = |(nth, asked): (usize, &[f32])| {
+            let cosine = |(row, key): (usize, &[f32])| {
+                let dot: f64 = key.iter().zip(asked).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                (row, dot / (norm(key) * norm(asked)))
+            };
+            let mut all: Neighbors = train.rows().enumerate().map(cosine).collect();
+            all.retain(|(row, _)| !(others && *row == nth));
+            all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            all.truncate(k);
+            all
+        };
+        queries.rows().enumerate().map(of_query).collect()
+    }
+
+    fn rows(dim: usize, n: std::ops::Range<usize>) -> impl Strategy<Value = Features> {
+        // Few values, so that many rows are equal, and many similarities.
+        let value = prop_oneof![Just(0.0f32), Just(1.0), Just(-0.5), -1.0..1.0f32];
+        proptest::collection::vec(proptest::collection::vec(value, dim), n)
+            .prop_map(move |rows| Features::new(dim, rows.concat()).unwrap())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn neighbours_are_those_of_brute_force(
+            train in rows(3, 1..300),
+            queries in rows(3, 1..150),
+            k in 1..40usize,
+        ) {
+            prop_assert_eq!(nearest(&train, &queries, k).unwrap(), by_brute_force(&train, &queries, k, false));
+            prop_assert_eq!(nearest_others(&train, k), by_brute_force(&train, &train, k, true));
+        }
+    }
+
+    #[test]
+    fn many_rows_are_searched_in_parts() {
+        let value = |i: usize| ((i * 2_654_435_761 % 1_000_003) as f32 / 500_000.0) - 1.0;
+        let features =
+            |n: usize, from: usize| Features::new(7, (from..from + 7 * n).map(value).collect()).unwrap();
+        let (train, queries) = (features(3 * KEYS + 5, 0), features(130, 999));
+        assert_eq!(nearest(&train, &queries, 20).unwrap(), by_brute_force(&train, &queries, 20, false));
+    }
+
     #[test]
     fn a_small_temperature_is_one_neighbour() {
         let train = Features::new(2, vec![1.0, 0.0, 0.9, 0.1, 0.9, 0.1, 0.9, 0.1]).unwrap();
@@ -136,5 +289,7 @@ mod tests {
         let train = Features::new(1, vec![1.0, -1.0]).unwrap();
         let config = KnnConfig { k: 20, temperature: 0.07, n_classes: 2 };
         assert_eq!(knn(&train, &[1, 0], &train, config).unwrap()[0][0], 1);
+        let alone = Features::new(1, vec![1.0]).unwrap();
+        assert_eq!(nearest_others(&alone, 3), [vec![]]);
     }
 }

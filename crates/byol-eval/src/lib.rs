@@ -2,12 +2,16 @@
 //! features, with intervals and tests of differences.
 //!
 //! * [`Features`] is a plain n × d matrix of `f32`.
-//! * [`knn`] and [`Probe`] (multinomial logistic regression, fitted to its
-//!   optimum) predict classes; [`logistic_probe`] chooses the penalty on held-out
-//!   training rows, refits on all, and passes the test set once.
+//! * [`nearest`] finds neighbours, [`knn`] lets them vote; [`Probe`] is multinomial
+//!   logistic regression, fitted to its optimum; [`logistic_probe`] chooses its penalty
+//!   on held-out training rows and refits on all;
+//!   [`linear_probe`] is the paper's own protocol, by stochastic gradient descent.
 //! * [`Score`] is top-1 with its Wilson interval; [`mcnemar`] compares two
-//!   classifiers on the same test set.
-//! * With the feature `burn`, [`extract`] makes features out of pictures.
+//!   classifiers on the same test set; [`Confusion`] says what is taken for what.
+//! * [`balanced_share`] picks the few labels of a semi-supervised protocol,
+//!   [`principal_plane`] draws rows as points of a plane.
+//! * With the feature `parquet`, `Embeddings` reads and writes them as files; with
+//!   `burn`, `extract` makes features out of pictures.
 //!
 //! ```
 //! use byol_eval::{Features, KnnConfig, Score, knn};
@@ -23,17 +27,32 @@
 mod error;
 mod features;
 mod knn;
+mod labels;
+mod linear;
 mod logistic;
-mod matrix;
+mod product;
+mod project;
 mod score;
 
+#[cfg(feature = "parquet")]
+mod embeddings;
 #[cfg(feature = "burn")]
 mod extract;
 
+#[cfg(feature = "parquet")]
+pub use embeddings::{Embeddings, EmbeddingsWriter, RowInfo};
 pub use error::EvalError;
 #[cfg(feature = "burn")]
-pub use extract::{extract, extract_some, pixels};
+pub use extract::{extract, extract_each, extract_some, extract_views, pixels};
 pub use features::{Features, Standardize};
-pub use knn::{KnnConfig, knn};
-pub use logistic::{Probe, ProbeReport, logistic_probe};
-pub use score::{Ranked, Score, mcnemar, wilson};
+pub use knn::{KnnConfig, Neighbors, knn, nearest, nearest_others, vote};
+pub use labels::{balanced_share, every_nth};
+pub use linear::{LinearConfig, LinearProbe, LinearReport, LinearSweep, linear_probe};
+pub use logistic::{ChosenProbe, Probe, ProbeReport, logistic_probe, penalties};
+pub use project::{Plane, principal_plane};
+pub use score::{Confusion, Ranked, Score, mcnemar, wilson};
+
+/// The crate page's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

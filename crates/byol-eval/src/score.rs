@@ -1,7 +1,22 @@
 //! From predictions to numbers that can be compared.
 
-/// Classes in order of preference, for each test row.
+/// The first five classes (all, of fewer) in order of preference, for each test row.
 pub type Ranked = Vec<Vec<usize>>;
+
+/// Classes that are ranked.
+const RANKS: usize = 5;
+
+/// The first classes by falling score, the lower class first among equals.
+pub(crate) fn ranked(scores: &[f64]) -> Vec<usize> {
+    let mut classes: Vec<usize> = (0..scores.len()).collect();
+    let better = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
+    if classes.len() > RANKS {
+        classes.select_nth_unstable_by(RANKS - 1, better);
+        classes.truncate(RANKS);
+    }
+    classes.sort_unstable_by(better);
+    classes
+}
 
 /// Top-1 and top-5 of a classifier on a test set.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +27,8 @@ pub struct Score {
     pub interval: (f64, f64),
     /// Share of test rows with the right class among the first five.
     pub top5: f64,
+    /// Mean over the classes that the test set has of the share of their rows that are right.
+    pub mean_per_class: f64,
     /// Which test rows are right, in order.
     pub correct: Vec<bool>,
 }
@@ -26,7 +43,45 @@ impl Score {
         let n = correct.len();
         let hits = correct.iter().filter(|c| **c).count();
         let top5 = within(5).filter(|hit| *hit).count() as f64 / n.max(1) as f64;
-        Self { top1: hits as f64 / n.max(1) as f64, interval: wilson(hits, n), top5, correct }
+        let mut of_class = vec![(0usize, 0usize); labels.iter().max().map_or(0, |most| most + 1)];
+        for (&label, &right) in labels.iter().zip(&correct) {
+            of_class[label].0 += usize::from(right);
+            of_class[label].1 += 1;
+        }
+        let shares: Vec<f64> =
+            of_class.iter().filter(|(_, n)| *n > 0).map(|(right, n)| *right as f64 / *n as f64).collect();
+        let mean_per_class = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
+        Self { top1: hits as f64 / n.max(1) as f64, interval: wilson(hits, n), top5, mean_per_class, correct }
+    }
+}
+
+/// How often rows of each class were taken for each class: classes × classes numbers.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Confusion {
+    /// `counts[label][predicted]`.
+    pub counts: Vec<Vec<usize>>,
+}
+
+impl Confusion {
+    /// Of predictions and labels, for `n_classes` classes or as many as there are.
+    pub fn new(ranked: &Ranked, labels: &[usize], n_classes: usize) -> Self {
+        let predicted = || ranked.iter().filter_map(|classes| classes.first().copied());
+        let n = predicted().chain(labels.iter().copied()).map(|class| class + 1).max().unwrap_or(0);
+        let n = n.max(n_classes);
+        let mut counts = vec![vec![0; n]; n];
+        for (class, &label) in predicted().zip(labels) {
+            counts[label][class] += 1;
+        }
+        Self { counts }
+    }
+
+    /// Of each class, the share of its rows that are right; none of a class without rows.
+    pub fn of_classes(&self) -> Vec<Option<f64>> {
+        let of = |(class, row): (usize, &Vec<usize>)| {
+            let n: usize = row.iter().sum();
+            (n > 0).then(|| row[class] as f64 / n as f64)
+        };
+        self.counts.iter().enumerate().map(of).collect()
     }
 }
 
@@ -86,6 +141,25 @@ mod tests {
             let (p, expected) = (mcnemar_counts(count("b"), count("c")), case["p"].as_f64().unwrap());
             assert!((p - expected).abs() <= 1e-9 * expected.max(1e-300), "{case}: {p}");
         }
+    }
+
+    #[test]
+    fn classes_count_alike_however_many_rows_they_have() {
+        let ranked = vec![vec![0], vec![0], vec![0], vec![1], vec![0]];
+        let labels = [0, 0, 0, 1, 3];
+        let score = Score::new(&ranked, &labels);
+        assert_eq!(score.top1, 0.8);
+        assert!((score.mean_per_class - 2.0 / 3.0).abs() < 1e-12, "class 2 has no rows");
+        let confusion = Confusion::new(&ranked, &labels, 5);
+        assert_eq!(confusion.counts.len(), 5);
+        assert_eq!((confusion.counts[0][0], confusion.counts[3][0]), (3, 1));
+        assert_eq!(confusion.of_classes(), [Some(1.0), Some(1.0), None, Some(0.0), None]);
+    }
+
+    #[test]
+    fn equal_scores_go_to_the_lower_class() {
+        assert_eq!(ranked(&[0.0, 1.0, 1.0, 0.5, 0.5, 0.5, 2.0]), [6, 1, 2, 3, 4]);
+        assert_eq!(ranked(&[1.0, 1.0]), [0, 1]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub enum BenchCommand {
     Augment(BenchAugmentArgs),
     Data(BenchDataArgs),
     Train(BenchTrainArgs),
+    Eval(BenchEvalArgs),
 }
 
 /// Two views of each picture: JPEG to 224 pixels, or small arrays (--size 32).
@@ -136,6 +137,30 @@ pub struct BenchTrainArgs {
     /// The step's parts one by one.
     #[arg(long)]
     pub profile: bool,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The sweep of 45 penalties and the search for neighbours, on a file of embeddings.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask embed --out embeddings.parquet):
+  cargo xtask bench eval --embeddings embeddings.parquet
+  cargo xtask bench eval --embeddings embeddings.parquet --threads 1 --json")]
+pub struct BenchEvalArgs {
+    /// Parquet as `embed` writes it; rows of the split `test` ask for neighbours among all others.
+    #[arg(long, value_name = "FILE")]
+    pub embeddings: PathBuf,
+    /// Share of the objective that may be left to gain, as the fit estimates it.
+    #[arg(long, value_name = "X", default_value_t = 1e-8)]
+    pub tolerance: f64,
+    /// Neighbours.
+    #[arg(long, value_name = "K", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub k: u32,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// One JSON object on stdout.
     #[arg(long)]
     pub json: bool,

@@ -1,6 +1,6 @@
 //! Flags of commands about an encoder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use byol_model::Stem;
 use clap::Args;
@@ -43,6 +43,11 @@ pub fn stem(name: &str) -> Stem {
 }
 
 impl WeightsArgs {
+    /// The run of that folder.
+    pub fn of_run(run: &Path) -> Self {
+        Self { run: Some(run.into()), weights: None, size: None, stem: None, mean: None, std: None }
+    }
+
     /// A flag of preprocessing that was given.
     pub fn preprocessing_flag(&self) -> Option<&'static str> {
         let given = [
@@ -53,45 +58,6 @@ impl WeightsArgs {
         ];
         given.into_iter().find_map(|(flag, given)| given.then_some(flag))
     }
-}
-
-/// Score a frozen encoder by a linear classifier on its representations.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples (after cargo xtask pretrain):
-  cargo xtask linear-eval
-  cargo xtask linear-eval --json
-  cargo xtask linear-eval --weights resnet50.pth --data DIR
-  cargo xtask linear-eval --weights hf:timm/resnet50.a1_in1k --data DIR")]
-pub struct EvalArgs {
-    #[command(flatten)]
-    pub encoder: WeightsArgs,
-    /// A folder of labelled shards [default: what the run was trained on, or the set that ships].
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Threads that compute [default: one a core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// One JSON object on stdout.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Score a frozen encoder by the nearest neighbours of its representations.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples (after cargo xtask pretrain):
-  cargo xtask knn
-  cargo xtask knn --k 200 --temperature 0.1")]
-pub struct KnnArgs {
-    #[command(flatten)]
-    pub eval: EvalArgs,
-    /// Neighbours.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
-    pub k: u32,
-    /// T in the votes' weight exp(similarity / T).
-    #[arg(long, default_value_t = 0.07)]
-    pub temperature: f64,
 }
 
 /// Write an encoder for use elsewhere: safetensors under torchvision's names, or ONNX.

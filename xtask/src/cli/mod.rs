@@ -3,14 +3,18 @@
 mod bench;
 mod data;
 mod encoder;
+mod eval;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use bench::{BenchArgs, BenchAugmentArgs, BenchCommand, BenchDataArgs, BenchTrainArgs};
+pub use bench::{BenchArgs, BenchAugmentArgs, BenchCommand, BenchDataArgs, BenchEvalArgs, BenchTrainArgs};
 pub use data::{DatasetsArgs, DownloadArgs, IngestArgs, InspectArgs};
-pub use encoder::{EvalArgs, ExportArgs, ExportFormat, KnnArgs, ModelsArgs, WeightsArgs, stem};
+pub use encoder::{ExportArgs, ExportFormat, ModelsArgs, WeightsArgs, stem};
+pub use eval::{
+    EmbedArgs, EvalArgs, KnnArgs, LinearArgs, LinearProtocol, NeighborsArgs, ReportArgs, RunColumn, RunsArgs,
+};
 
 /// Bootstrap Your Own Latent: encoders from unlabelled pictures.
 #[derive(Debug, Parser)]
@@ -37,10 +41,14 @@ pub enum Command {
     Preview(PreviewArgs),
     Presets(PresetsArgs),
     Pretrain(PretrainArgs),
-    LinearEval(EvalArgs),
+    LinearEval(LinearArgs),
     Knn(KnnArgs),
+    Embed(EmbedArgs),
+    Neighbors(NeighborsArgs),
     Export(ExportArgs),
     Models(ModelsArgs),
+    Runs(RunsArgs),
+    Report(ReportArgs),
     Bench(BenchArgs),
     Dev(DevArgs),
 }

@@ -1,0 +1,229 @@
+//! Flags of commands that say how good an encoder is.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::TypedValueParser;
+
+use super::WeightsArgs;
+
+/// What is scored, and on what.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    #[command(flatten)]
+    pub encoder: WeightsArgs,
+    /// A folder of labelled shards [default: what the run was trained on, or the set that ships].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Score these embeddings in place of an encoder's: Parquet with the columns `embedding`
+    /// (lists of floats), `label` (numbers or texts) and, if train and test are in one file,
+    /// `split`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["run", "weights", "data"])]
+    pub embeddings: Option<PathBuf>,
+    /// With --embeddings: the test rows, where they are in a file of their own.
+    #[arg(long, value_name = "FILE", requires = "embeddings")]
+    pub test_embeddings: Option<PathBuf>,
+    /// Neither look for representations in the cache nor keep them there.
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Score a frozen encoder by a linear classifier on its representations.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask pretrain):
+  cargo xtask linear-eval
+  cargo xtask linear-eval --json
+  cargo xtask linear-eval --protocol paper
+  cargo xtask linear-eval --weights resnet50.pth --data DIR
+  cargo xtask linear-eval --weights hf:timm/resnet50.a1_in1k --data DIR
+  cargo xtask linear-eval --embeddings embeddings.parquet")]
+pub struct LinearArgs {
+    #[command(flatten)]
+    pub eval: EvalArgs,
+    /// How the classifier learns.
+    #[arg(long, value_enum, default_value = "lbfgs")]
+    pub protocol: LinearProtocol,
+    /// With --protocol paper: passes over the training pictures [default: 80].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..).map(usize::from))]
+    pub epochs: Option<usize>,
+    /// With --protocol paper: pictures in a step [default: 1024].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536).map(|n| n as usize))]
+    pub batch: Option<usize>,
+    /// With --protocol paper: without random crops and flips, on representations computed once.
+    #[arg(long)]
+    pub no_augment: bool,
+    /// With --protocol paper: of the order and the crops.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LinearProtocol {
+    /// The exact optimum of logistic regression: 45 penalties, chosen on held-out training
+    /// pictures (the paper's transfer protocol, D.2). Fast, and nothing is random.
+    Lbfgs,
+    /// The paper's linear evaluation (C.1): random crops and flips, SGD with Nesterov momentum,
+    /// five learning rates, chosen on held-out training pictures.
+    Paper,
+}
+
+/// Score a frozen encoder by the nearest neighbours of its representations.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask pretrain):
+  cargo xtask knn
+  cargo xtask knn --k 1,5,20,200 --temperature 0.1
+  cargo xtask knn --embeddings embeddings.parquet")]
+pub struct KnnArgs {
+    #[command(flatten)]
+    pub eval: EvalArgs,
+    /// Neighbours; several are scored at once, the first is what other commands show.
+    #[arg(long, value_name = "K,…", default_value = "20", value_delimiter = ',',
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub k: Vec<u32>,
+    /// T in the votes' weight exp(similarity / T).
+    #[arg(long, default_value_t = 0.07)]
+    pub temperature: f64,
+}
+
+/// Write representations as Parquet, for use elsewhere.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask pretrain):
+  cargo xtask embed --out embeddings.parquet
+  cargo xtask embed --weights resnet50.pth --data DIR --out embeddings.parquet
+  cargo xtask embed --data DIR --partition 3/8 --out part-3.parquet")]
+pub struct EmbedArgs {
+    #[command(flatten)]
+    pub encoder: WeightsArgs,
+    /// A folder of shards [default: what the run was trained on, or the set that ships].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Only these splits [default: all].
+    #[arg(long, value_name = "NAME")]
+    pub split: Vec<String>,
+    /// Only the i-th of n equal parts, so that several machines share a large set.
+    #[arg(long, value_name = "I/N", value_parser = partition)]
+    pub partition: Option<(u64, u64)>,
+    /// The file.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `3/8`.
+fn partition(text: &str) -> Result<(u64, u64), String> {
+    let expected = || "expected I/N with I from 1 to N, for instance 3/8".to_owned();
+    let (i, n) = text.split_once('/').ok_or_else(expected)?;
+    let (i, n): (u64, u64) = (i.parse().map_err(|_| expected())?, n.parse().map_err(|_| expected())?);
+    if (1..=n).contains(&i) && n <= 1 << 32 { Ok((i, n)) } else { Err(expected()) }
+}
+
+/// Draw pictures beside those that the encoder takes for the most similar.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask pretrain):
+  cargo xtask neighbors
+  cargo xtask neighbors --rows 12 --k 10 --out neighbors.png
+  cargo xtask neighbors --split test --seed 3")]
+pub struct NeighborsArgs {
+    #[command(flatten)]
+    pub encoder: WeightsArgs,
+    /// A folder of shards [default: what the run was trained on, or the set that ships].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Whose pictures ask; neighbours are of `train` [default: test or validation, if there is
+    /// one, else train].
+    #[arg(long, value_name = "NAME")]
+    pub split: Option<String>,
+    /// Pictures that ask.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rows: u32,
+    /// Neighbours of each.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=30))]
+    pub k: u32,
+    /// Which pictures ask.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// The PNG file.
+    #[arg(long, value_name = "FILE", default_value = "neighbors.png")]
+    pub out: PathBuf,
+    /// Neither look for representations in the cache nor keep them there.
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Write a page about a run: curves, scores, views, neighbours, a map of pictures.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask pretrain):
+  cargo xtask report
+  cargo xtask report --run runs/a --run runs/b --out compared.html")]
+pub struct ReportArgs {
+    /// The run, or several to compare [default: the last one finished under runs/].
+    #[arg(long, value_name = "DIR")]
+    pub run: Vec<PathBuf>,
+    /// The HTML file [default: report.html in the run's folder; of several runs, here].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Pictures in the map.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5000))]
+    pub points: u32,
+    /// Neither look for representations in the cache nor keep them there.
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// List the runs with their scores.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask pretrain):
+  cargo xtask runs
+  cargo xtask runs --sort linear
+  cargo xtask runs --dir elsewhere/runs --json")]
+pub struct RunsArgs {
+    /// The folder of run folders.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub dir: PathBuf,
+    /// By which column; scores and steps fall, all else rises.
+    #[arg(long, value_enum, default_value = "name")]
+    pub sort: RunColumn,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum RunColumn {
+    Name,
+    Preset,
+    Data,
+    Steps,
+    Loss,
+    Knn,
+    Linear,
+}

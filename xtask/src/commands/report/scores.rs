@@ -1,0 +1,105 @@
+//! What the run's folder says of its scores.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::chart::{Bar, bars};
+use super::html::escape;
+use crate::commands::runs::Run;
+
+/// Classes up to which each count is written.
+const MOST_SHOWN: usize = 40;
+
+/// Protocols by the names of their files.
+const PROTOCOLS: [(&str, &str); 4] = [
+    ("linear-lbfgs", "Linear probe, exact optimum"),
+    ("linear-paper", "Linear evaluation as in the paper"),
+    ("linear-paper-unaugmented", "Linear evaluation by SGD, without augmentation"),
+    ("knn", "Nearest neighbours"),
+];
+
+pub fn section(runs: &[Run]) -> String {
+    let mut out = String::new();
+    for (protocol, title) in PROTOCOLS {
+        let mut rows = Vec::new();
+        let (mut words, mut k) = (String::new(), String::new());
+        for (i, run) in runs.iter().enumerate() {
+            let Some(score) = run.scores.get(protocol) else { continue };
+            let own = if runs.len() > 1 { run.name.clone() } else { "encoder".into() };
+            rows.extend(bar(&own, i % super::COLORS, score));
+            if runs.len() == 1 || i + 1 == runs.len() {
+                rows.extend(bar("random initialisation", 5, &score["random_init"]));
+                rows.extend(bar("raw pixels", 5, &score["pixels"]));
+            }
+            k = score["details"]["k"].as_u64().map_or(String::new(), |k| format!(", k = {k}"));
+            words = format!(
+                "{}; {} training and {} test rows{}",
+                score["protocol"].as_str().unwrap_or_default(),
+                score["n_train"],
+                score["n_test"],
+                match score["duplicates"].as_u64() {
+                    Some(n) if n > 0 => format!(", {n} of them in both"),
+                    _ => String::new(),
+                }
+            );
+        }
+        if !rows.is_empty() {
+            let title = format!("{title}{k}");
+            let _ = write!(out, "{}<p class=\"soft\">{}</p>", bars(&title, &rows), escape(&words));
+        }
+    }
+    if out.is_empty() {
+        let labelled = "There are none yet. Labelled pictures are scored by cargo xtask linear-eval and \
+                        cargo xtask knn.";
+        return format!("<section><h2>Scores</h2><p class=\"soft\">{labelled}</p></section>");
+    }
+    format!(
+        "<section><h2>Scores</h2><p class=\"soft\">Top-1 on the test set, with 95 % Wilson intervals.</p>{out}\
+         </section>"
+    )
+}
+
+fn bar(name: &str, color: usize, score: &Value) -> Option<Bar> {
+    let of = |key: &str| score[key].as_f64();
+    let interval = (of("top1_low")?, of("top1_high")?);
+    Some(Bar { name: name.into(), color, share: of("top1")?, interval })
+}
+
+/// The confusion matrix of the first protocol that has one.
+pub fn confusion(run: &Run) -> String {
+    let found = PROTOCOLS.iter().find_map(|(protocol, title)| {
+        let score = run.scores.get(*protocol)?;
+        let counts: Vec<Vec<u64>> = serde_json::from_value(score["confusion"].clone()).ok()?;
+        let names: Vec<String> = serde_json::from_value(score["classes"].clone()).ok()?;
+        (counts.len() == names.len() && counts.len() > 1).then_some((title, counts, names))
+    });
+    let Some((title, counts, names)) = found else { return String::new() };
+    let shown = counts.len() <= MOST_SHOWN;
+    let mut out = format!(
+        "<section><h2>What is taken for what</h2><p class=\"soft\">{title}: rows are what a picture is, columns what \
+         it was taken for.</p><div class=\"scroll\"><table class=\"confusion\"><tr class=\"head\"><th></th>"
+    );
+    for name in &names {
+        let _ = write!(out, "<th>{}</th>", if shown { escape(name) } else { String::new() });
+    }
+    out.push_str("</tr>");
+    for (label, (row, name)) in counts.iter().zip(&names).enumerate() {
+        let of: u64 = row.iter().sum();
+        let right =
+            if of > 0 { format!("{:.0} %", 100.0 * row[label] as f64 / of as f64) } else { "–".into() };
+        let _ = write!(out, "<tr><td>{} <span class=\"soft\">{right}</span></td>", escape(name));
+        for n in row {
+            let share = *n as f64 / of.max(1) as f64;
+            let text = if shown && *n > 0 { n.to_string() } else { String::new() };
+            let _ = write!(
+                out,
+                "<td style=\"background:rgba(var(--heat),{:.3})\">{text}</td>",
+                0.85 * share.sqrt()
+            );
+        }
+        out.push_str("</tr>");
+    }
+    out.push_str("</table></div></section>");
+    out
+}

@@ -1,0 +1,25 @@
+"use strict";
+document.querySelectorAll(".plane").forEach((plane) => {
+  const tip = plane.querySelector(".tip");
+  let on = null;
+  const show = (circle) => {
+    if (on) on.classList.remove("on");
+    on = circle;
+    circle.classList.add("on");
+    tip.querySelector("img").src = circle.dataset.picture;
+    tip.querySelector("span").textContent = circle.dataset.name;
+    tip.hidden = false;
+    const box = plane.getBoundingClientRect(), at = circle.getBoundingClientRect();
+    const left = at.left - box.left + 12, top = at.top - box.top + 12;
+    tip.style.left = Math.max(0, Math.min(left, box.width - 104)) + "px";
+    tip.style.top = Math.min(top, box.height - 116) + "px";
+  };
+  plane.addEventListener("pointerover", (event) => {
+    if (event.target.tagName === "circle") show(event.target);
+  });
+  plane.addEventListener("pointerleave", () => {
+    tip.hidden = true;
+    if (on) on.classList.remove("on");
+    on = null;
+  });
+});
