@@ -166,8 +166,9 @@ fn embeddings_in_parts_are_those_in_one() {
     for bad in ["0/3", "4/3", "3", "a/b", "1/100000"] {
         world.fail(&format!("embed --partition {bad} --out no.parquet"), 2, &["partition"]);
     }
+    world.fail("embed --out .", 2, &["no regular file"]);
     world.fail("embed --split nowhere --out no.parquet", 1, &["nowhere"]);
-    world.fail("embed --out no/such/folder.parquet", 1, &["folder.partial"]);
+    world.fail("embed --out no/such/folder.parquet", 1, &["folder.parquet"]);
 }
 
 /// Rows of three classes around three corners.
@@ -269,4 +270,36 @@ fn odd_embeddings_are_answers_or_errors() {
     world.fail("knn --embeddings one.parquet --temperature 0", 2, &["--temperature"]);
     world.fail("runs", 1, &["runs"]);
     world.fail("report", 1, &["runs"]);
+}
+
+#[test]
+fn what_a_file_says_of_splits_is_kept_to() {
+    let world = World::new();
+    let rows = corners(60, 0.0);
+    let label = |i: usize| Some(i as i64 % 3);
+    let with = |name: &str, split: &dyn Fn(usize) -> &'static str| {
+        write(&world.path(name), &rows, |i| info(label(i), split(i)), &[]);
+    };
+    with("odd.parquet", &|_| "Train");
+    world.fail("knn --embeddings odd.parquet", 1, &["odd.parquet", "\"Train\"", "expected train and test"]);
+    with("dev.parquet", &|i| if i % 2 == 0 { "train" } else { "dev" });
+    let dev = world.succeed("knn --embeddings dev.parquet --json");
+    assert!(dev.err.contains("30 of 60 rows are left out") && dev.err.contains("\"dev\""), "{}", dev.err);
+    world.fail("linear-eval --embeddings dev.parquet", 1, &["names no rows to score on"]);
+    write(&world.path("train.parquet"), &rows, |i| info(label(i), ""), &[]);
+    write(&world.path("test.parquet"), &rows, |_| info(None, ""), &[]);
+    let line = "knn --embeddings train.parquet --test-embeddings test.parquet";
+    world.fail(line, 1, &["no row of the split \"test\" has a label"]);
+    write(&world.path("one.parquet"), &corners(1, 0.0), |_| info(Some(0), ""), &[]);
+    world.fail("knn --embeddings one.parquet", 1, &["no other"]);
+    // Labels that repeat with the rows: each class is in both parts.
+    let rows = corners(300, 0.0);
+    write(
+        &world.path("period.parquet"),
+        &rows,
+        |i| info(Some(i as i64 % 15 % 5 * 3 + i as i64 % 3), ""),
+        &[],
+    );
+    let period = json(&world.succeed("linear-eval --embeddings period.parquet --json").out);
+    assert!(period["per_class"].as_array().unwrap().iter().all(Value::is_f64), "{period}");
 }

@@ -1,6 +1,8 @@
 //! Scores a matrix of embeddings that came from anywhere.
 
-use byol_eval::{EvalError, Features, KnnConfig, Score, every_nth, knn, logistic_probe, penalties};
+use byol_eval::{
+    EvalError, Features, KnnConfig, Score, every_nth_of_classes, knn, logistic_probe, penalties,
+};
 
 fn main() -> Result<(), EvalError> {
     // Two noisy rings of different radius.
@@ -16,7 +18,8 @@ fn main() -> Result<(), EvalError> {
     let labels = |n: usize| (0..n).map(|i| i % 2).collect::<Vec<_>>();
     let neighbours = knn(&train, &labels(200), &test, KnnConfig { k: 20, temperature: 0.07, n_classes: 2 })?;
     // Every tenth training row chooses the penalty.
-    let (probe, report) = logistic_probe(&train, &labels(200), &every_nth(200, 10), 2, &penalties())?;
+    let (probe, report) =
+        logistic_probe(&train, &labels(200), &every_nth_of_classes(&labels(200), 10), 2, &penalties())?;
     let linear = probe.predict(&test)?;
     for (name, ranked) in [("kNN", neighbours), ("logistic regression", linear)] {
         let score = Score::new(&ranked, &labels(100));

@@ -13,7 +13,7 @@ pub enum EvalError {
         values: usize,
     },
     /// A value that is not a number.
-    #[error("row {row} of the features is not finite; the encoder has diverged or is damaged")]
+    #[error("row {row} of the features is not finite: of an encoder that has diverged, or is damaged")]
     NotFinite {
         /// The row.
         row: usize,

@@ -132,7 +132,10 @@ impl Standardize {
                 *v += (f64::from(x) - m).powi(2) / n;
             }
         }
-        let scale = variance.iter().map(|&v| if v > 1e-12 { v.sqrt().recip() } else { 1.0 }).collect();
+        // What is left of a constant is the rounding of its mean.
+        let varies = |v: f64, m: f64| v > 0.0 && v.sqrt() > 1e-7 * m.abs();
+        let scale = |(&v, &m): (&f64, &f64)| if varies(v, m) { v.sqrt().recip() } else { 1.0 };
+        let scale = variance.iter().zip(&mean).map(scale).collect();
         Self { mean, scale }
     }
 

@@ -64,7 +64,8 @@ pub fn vote(neighbors: &[Neighbors], labels: &[usize], config: KnnConfig) -> Res
             })?;
             votes[*label] += ((similarity - nearest) / config.temperature).exp();
         }
-        Ok(ranked(&votes))
+        // A class without a vote is none that was named.
+        Ok(ranked(&votes).into_iter().filter(|class| votes[*class] > 0.0).collect())
     };
     neighbors.iter().map(&mut of_one).collect()
 }
@@ -130,7 +131,9 @@ fn search(train: &Features, queries: &Features, k: usize, others: bool) -> Vec<N
 
 /// Rows of length 1, one after the other, and the lengths that they had.
 fn unit_rows(features: &Features) -> (Vec<f32>, Vec<f64>) {
-    let norm = |row: &[f32]| row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt().max(1e-12);
+    let norm = |row: &[f32]| row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    // The cosine of a row of zeros is 0.
+    let norm = |row: &[f32]| Some(norm(row)).filter(|norm| *norm > 0.0).unwrap_or(1.0);
     let norms: Vec<f64> = features.rows().map(norm).collect();
     let rows = features.rows().zip(&norms);
     let unit = rows.flat_map(|(row, norm)| row.iter().map(move |x| (f64::from(*x) / norm) as f32));
@@ -231,7 +234,8 @@ mod tests {
 
     /// Every similarity in f64, sorted.
     fn by_brute_force(train: &Features, queries: &Features, k: usize, others: bool) -> Vec<Neighbors> {
-        let norm = |row: &[f32]| row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt().max(1e-12);
+        let norm = |row: &[f32]| row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+        let norm = |row: &[f32]| if norm(row) > 0.0 { norm(row) } else { 1.0 };
         let of_query = |(nth, asked): (usize, &[f32])| {
             let cosine = |(row, key): (usize, &[f32])| {
                 let dot: f64 = key.iter().zip(asked).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
@@ -282,6 +286,17 @@ mod tests {
         let config = KnnConfig { k: 4, temperature: 1e-300, n_classes: 2 };
         let query = Features::new(2, vec![1.0, 0.0]).unwrap();
         assert_eq!(knn(&train, &[1, 0, 0, 0], &query, config).unwrap()[0][0], 1);
+    }
+
+    #[test]
+    fn scale_does_not_matter_and_classes_without_a_vote_are_not_named() {
+        let train = |scale: f32| Features::new(2, vec![scale, 0.0, 0.0, scale, scale, scale / 8.0]).unwrap();
+        let of = |scale: f32| nearest(&train(scale), &train(scale), 2).unwrap();
+        let rows = |found: &[Neighbors]| found.iter().flatten().map(|(row, _)| *row).collect::<Vec<_>>();
+        assert_eq!(rows(&of(1.0)), rows(&of(1e-30)));
+        assert_eq!(rows(&of(1.0)), rows(&of(1e30)));
+        let config = KnnConfig { k: 2, temperature: 0.07, n_classes: 9 };
+        assert_eq!(vote(&of(1.0)[..1], &[7, 3, 7], config).unwrap(), [vec![7]]);
     }
 
     #[test]

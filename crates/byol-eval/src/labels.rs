@@ -47,6 +47,17 @@ pub fn balanced_share(
     Ok(chosen)
 }
 
+/// Every `nth` row of each class, so that classes have their shares in both parts whatever the
+/// order of the rows: of rows by class, and in a class as they come, the last of each `nth`.
+pub fn every_nth_of_classes(labels: &[usize], nth: usize) -> Vec<bool> {
+    let nth = nth.max(1);
+    let mut order: Vec<usize> = (0..labels.len()).collect();
+    order.sort_by_key(|row| labels[*row]); // stable
+    let mut chosen = vec![false; labels.len()];
+    order.iter().skip(nth - 1).step_by(nth).for_each(|row| chosen[*row] = true);
+    chosen
+}
+
 /// Every `nth` row, the last of each `nth`: rows that choose while the others teach.
 pub fn every_nth(n_rows: usize, nth: usize) -> Vec<bool> {
     (0..n_rows).map(|row| row % nth.max(1) == nth.max(1) - 1).collect()
@@ -77,6 +88,16 @@ mod tests {
         assert_ne!(chosen, balanced_share(&labels, 4, 0.1, 1).unwrap());
         assert_eq!(balanced_share(&labels, 4, 1.0, 0).unwrap().len(), 1000);
         assert_eq!(balanced_share(&labels, 4, 1e-9, 0).unwrap().len(), 3, "at least one of each");
+    }
+
+    #[test]
+    fn the_order_of_rows_leaves_no_class_out() {
+        let labels: Vec<usize> = (0..100).map(|i| i % 10).collect();
+        let chosen = every_nth_of_classes(&labels, 10);
+        let of = |class: usize| (0..100).filter(|row| chosen[*row] && labels[*row] == class).count();
+        assert!((0..10).all(|class| of(class) == 1));
+        assert_eq!(every_nth_of_classes(&[0, 1, 0], 2), [false, false, true]);
+        assert_eq!(every_nth(4, 2), [false, true, false, true]);
     }
 
     #[test]

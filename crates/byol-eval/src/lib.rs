@@ -46,7 +46,7 @@ pub use error::EvalError;
 pub use extract::{extract, extract_each, extract_some, extract_views, pixels};
 pub use features::{Features, Standardize};
 pub use knn::{KnnConfig, Neighbors, knn, nearest, nearest_others, vote};
-pub use labels::{balanced_share, every_nth};
+pub use labels::{balanced_share, every_nth, every_nth_of_classes};
 pub use linear::{LinearConfig, LinearProbe, LinearReport, LinearSweep, linear_probe};
 pub use logistic::{ChosenProbe, Probe, ProbeReport, logistic_probe, penalties};
 pub use project::{Plane, principal_plane};

@@ -46,7 +46,17 @@ pub fn run(args: &EmbedArgs) -> Result<()> {
         ("byol.preprocessing".to_owned(), serde_json::to_string(&subject.transform)?),
         ("byol.data".to_owned(), source.describe()),
     ]);
-    let partial = args.out.with_extension("partial");
+    if fs::metadata(&args.out).is_ok_and(|about| !about.is_file()) {
+        return Err(Usage(format!(
+            "--out {}: there is something that is no regular file",
+            args.out.display()
+        ))
+        .into());
+    }
+    // Of this process alone: others may write beside it.
+    let mut name = args.out.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.partial", std::process::id()));
+    let partial = args.out.with_file_name(name);
     let writing = || format!("writing {}", partial.display());
     let written = (|| {
         let file = BufWriter::new(File::create(&partial).with_context(writing)?);

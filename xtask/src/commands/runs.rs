@@ -84,9 +84,12 @@ impl Run {
             else {
                 continue;
             };
-            let read = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            if let Some(score) = read {
-                scores.insert(name.to_owned(), score);
+            let read = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+            match read.filter(|score| score["top1"].is_f64()) {
+                Some(score) => {
+                    scores.insert(name.to_owned(), score);
+                }
+                None => tell(&format!("note: {} holds no score and is left out", file.display())),
             }
         }
         let absolute = std::path::absolute(path)?;
@@ -154,9 +157,9 @@ impl Run {
 
 /// Every line of the metrics to `each`; the last one.
 pub fn metrics(run: &Path, mut each: impl FnMut(&Value)) -> Option<Value> {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).ok()?;
+    let text = fs::read(run.join("metrics.jsonl")).ok()?;
     let mut last = None;
-    for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+    for line in text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
         each(&line);
         last = Some(line);
     }

@@ -1,10 +1,11 @@
 //! Anybody's embeddings, by the same protocols.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use byol_eval::{Embeddings, Features};
+use byol_eval::{Embeddings, Features, every_nth_of_classes};
 use serde_json::json;
 
 use super::protocol::Protocol;
@@ -35,40 +36,8 @@ pub fn evaluate(args: &EvalArgs, file: &Path, protocol: &Protocol) -> Result<()>
         // One file, as if they had been written to it.
         train = together(train, test)?;
     }
-    let of_split = |names: &[&str]| {
-        let rows = (0..train.infos.len())
-            .filter(|row| train.infos[*row].split.as_deref().is_some_and(|split| names.contains(&split)));
-        labelled(&train, rows)
-    };
-    let known = train.infos.iter().any(|info| info.split.is_some());
     let alone = matches!(protocol, Protocol::Knn { .. });
-    let (teach, validation, scored, how) = if known {
-        let (teach, validation, test) =
-            (of_split(&["train"]), of_split(&["validation", "valid", "val"]), of_split(&["test"]));
-        match (validation.rows.is_empty(), test.rows.is_empty()) {
-            (_, false) => (teach, (!validation.rows.is_empty()).then_some(validation), Some(test), ""),
-            (false, true) => (teach, None, Some(validation), ""),
-            (true, true) if alone => (teach, None, None, ""),
-            (true, true) => bail!(
-                "{}: the column `split` names no rows to score on, expected test or validation",
-                file.display()
-            ),
-        }
-    } else if alone {
-        (labelled(&train, 0..train.infos.len()), None, None, "")
-    } else {
-        let is_test = |row: &usize| row % TEST == TEST - 1;
-        let all = 0..train.infos.len();
-        let teach = labelled(&train, all.clone().filter(|row| !is_test(row)));
-        (teach, None, Some(labelled(&train, all.filter(is_test))), "every 5th row is scored; ")
-    };
-    if teach.rows.is_empty() || scored.as_ref().is_some_and(|scored| scored.rows.is_empty()) {
-        bail!(
-            "{}: no rows with a label {}; scoring needs the column `label`",
-            file.display(),
-            if teach.rows.is_empty() { "to learn from" } else { "to score" }
-        );
-    }
+    let Parts { teach, validation, scored, how } = parts(&train, alone, file)?;
     let what = file.display().to_string();
     let all: Vec<usize> =
         teach.rows.iter().chain(validation.iter().flat_map(|part| &part.rows)).copied().collect();
@@ -105,6 +74,82 @@ pub fn evaluate(args: &EvalArgs, file: &Path, protocol: &Protocol) -> Result<()>
     outcome.tell_and_record(args.json, &rows, None, protocol)
 }
 
+/// Rows that teach, that choose and that are scored.
+struct Parts {
+    teach: Part,
+    validation: Option<Part>,
+    scored: Option<Part>,
+    /// What to say of it.
+    how: &'static str,
+}
+
+/// By the column `split`, if there is one.
+fn parts(all: &Embeddings, alone: bool, file: &Path) -> Result<Parts> {
+    let n = all.infos.len();
+    let has_labels = |part: Part, of: &str| {
+        if part.rows.is_empty() {
+            bail!("{}: no row{of} has a label; scoring needs the column `label`", file.display());
+        }
+        Ok(part)
+    };
+    let mut splits: BTreeMap<&str, usize> = BTreeMap::new();
+    for split in all.infos.iter().filter_map(|info| info.split.as_deref()) {
+        *splits.entry(split).or_default() += 1;
+    }
+    if splits.is_empty() {
+        if alone {
+            let teach = has_labels(labelled(all, 0..n), "")?;
+            return Ok(Parts { teach, validation: None, scored: None, how: "" });
+        }
+        let Part { rows, labels } = has_labels(labelled(all, 0..n), "")?;
+        let is_test = every_nth_of_classes(&labels, TEST.min(rows.len()));
+        let of = |test: bool| {
+            labelled(all, rows.iter().zip(&is_test).filter(move |(_, is)| **is == test).map(|(row, _)| *row))
+        };
+        let how = "every 5th row of each class is scored; ";
+        return Ok(Parts {
+            teach: has_labels(of(false), "")?,
+            validation: None,
+            scored: Some(of(true)),
+            how,
+        });
+    }
+    let known = ["train", "test", "validation", "valid", "val"];
+    if !splits.contains_key("train") {
+        bail!("{}: the column `split` has {:?}, expected train and test", file.display(), splits.keys());
+    }
+    let left_out = n - known.iter().filter_map(|name| splits.get(name)).sum::<usize>();
+    if left_out > 0 {
+        let names: Vec<&&str> = splits.keys().filter(|name| !known.contains(*name)).collect();
+        tell(&format!("note: {left_out} of {n} rows are left out: their split is none or one of {names:?}"));
+    }
+    let of_split = |names: &[&str]| {
+        let rows =
+            (0..n).filter(|row| all.infos[*row].split.as_deref().is_some_and(|split| names.contains(&split)));
+        has_labels(labelled(all, rows), &format!(" of the split {:?}", names[0]))
+    };
+    let spare = known[2..].iter().find(|name| splits.contains_key(**name));
+    let teach = of_split(&["train"])?;
+    match (splits.contains_key("test"), spare) {
+        (true, spare) => Ok(Parts {
+            teach,
+            validation: spare.map(|name| of_split(&[name])).transpose()?,
+            scored: Some(of_split(&["test"])?),
+            how: "",
+        }),
+        (false, Some(name)) => {
+            Ok(Parts { teach, validation: None, scored: Some(of_split(&[name])?), how: "" })
+        }
+        (false, None) if alone => Ok(Parts { teach, validation: None, scored: None, how: "" }),
+        (false, None) => {
+            bail!(
+                "{}: the column `split` names no rows to score on, expected test or validation",
+                file.display()
+            )
+        }
+    }
+}
+
 fn labelled(embeddings: &Embeddings, rows: impl Iterator<Item = usize>) -> Part {
     let label = |row: usize| Some((row, usize::try_from(embeddings.infos[row].label?).ok()?));
     let (rows, labels) = rows.filter_map(label).unzip();
@@ -121,6 +166,9 @@ fn check_beside(train: &Embeddings, test: &Embeddings, file: &Path, beside: &Pat
             test.features.dim()
         );
     }
+    if test.classes.is_empty() != train.classes.is_empty() {
+        bail!("{} and {}: one has classes by name, the other by number", file.display(), beside.display());
+    }
     if let Some(name) = test.classes.iter().find(|name| !train.classes.contains(name)) {
         bail!(
             "{}: the class {name:?} is not one of {}: {:?}",
@@ -128,9 +176,6 @@ fn check_beside(train: &Embeddings, test: &Embeddings, file: &Path, beside: &Pat
             file.display(),
             train.classes
         );
-    }
-    if test.classes.is_empty() != train.classes.is_empty() {
-        bail!("{} and {}: one has classes by name, the other by number", file.display(), beside.display());
     }
     Ok(())
 }

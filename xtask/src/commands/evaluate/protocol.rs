@@ -85,6 +85,9 @@ impl Protocol {
             }
             (Self::Knn { ks, temperature }, test) => {
                 let config = |k: usize| KnnConfig { k, temperature: *temperature, n_classes };
+                if test.is_none() && train.len() < 2 {
+                    anyhow::bail!("one row with a label: there is no other to compare it with");
+                }
                 let most = ks.iter().copied().max().unwrap_or(1);
                 let neighbors = match test {
                     Some(test) => nearest(train, test, most)?,

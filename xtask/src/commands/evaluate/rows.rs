@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use byol_data::ImageDataset;
-use byol_eval::every_nth;
+use byol_eval::every_nth_of_classes;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
@@ -56,7 +56,7 @@ impl Rows {
             None => {
                 // Few rows are halved.
                 let nth = HELD_OUT.min((train.len() / 2).max(2));
-                (every_nth(train.len(), nth), format!("every {nth}th training row"))
+                (every_nth_of_classes(&train, nth), format!("every {nth}th training row of each class"))
             }
         };
         Ok(Self { classes, n_classes, train, held_out, choice, test })
@@ -169,7 +169,7 @@ mod tests {
         let rows = Rows::new(vec![], vec![0; 40], Some(vec![1; 5]), None, "here").unwrap();
         assert_eq!((rows.train.len(), rows.held_out[39], rows.held_out[40]), (45, false, true));
         let rows = Rows::new(vec![], vec![0, 1, 0], None, None, "here").unwrap();
-        assert_eq!(rows.held_out, [false, true, false]);
+        assert_eq!(rows.held_out, [false, false, true]);
         assert!(Rows::new(vec![], vec![MOST_CLASSES], None, None, "here").is_err());
     }
 }

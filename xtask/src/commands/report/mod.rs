@@ -8,7 +8,7 @@ mod scores;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use burn::tensor::Device;
 use byol_data::write_atomic;
 use byol_train::RunDir;
@@ -48,7 +48,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         _ => PathBuf::from("report.html"),
     });
     let page = page(&runs, args)?;
-    write_atomic(&out, page.as_bytes()).with_context(|| format!("writing {}", out.display()))?;
+    write_atomic(&out, page.as_bytes())?;
     if args.json {
         let runs: Vec<_> = runs.iter().map(|run| &run.path).collect();
         say(&json!({ "out": out, "runs": runs, "bytes": page.len() }).to_string());
