@@ -114,7 +114,6 @@ impl Probe {
 }
 
 fn check(labels: &[usize], n_classes: usize, penalties: &[f64]) -> Result<(), EvalError> {
-    // Rows are at least one, and so are classes.
     if let Some(label) = labels.iter().find(|l| **l >= n_classes) {
         return Err(EvalError::Disagree(format!("label {label} of {n_classes} classes")));
     }
