@@ -43,6 +43,8 @@ pub fn run() -> ExitCode {
         Command::Pretrain(args) => commands::pretrain::run(&args, started),
         Command::LinearEval(args) => commands::evaluate::linear_eval(&args),
         Command::Knn(args) => commands::evaluate::knn(&args),
+        Command::Finetune(args) => commands::evaluate::finetune(&args),
+        Command::Transfer(args) => commands::evaluate::transfer(&args),
         Command::Embed(args) => commands::embed::run(&args),
         Command::Neighbors(args) => commands::neighbors::run(&args),
         Command::Report(args) => commands::report::run(&args),

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use byol_augment::EvalTransform;
+use byol_data::ImageDataset;
 use byol_model::{
     EncoderDescription, Loaded, Normalization, Preprocessing, ResNet, ResNetConfig, Stem, load, load_with,
 };
 use byol_train::{RunPlan, init_encoder};
 
 use crate::cli::{WeightsArgs, stem};
-use crate::compose::run_dir;
+use crate::compose::{Source, run_dir};
 use crate::exit::Usage;
 use crate::hub::{self, Local};
+use crate::terminal::tell;
 
 /// An encoder and how it is used.
 pub struct Subject {
@@ -80,7 +82,7 @@ impl Subject {
         let stem_flag = args.stem.as_deref().map(stem);
         let Loaded { encoder, config, preprocessing, description, .. } = load_with(&path, stem_flag, device)?;
         if description.is_none() && stem_flag.is_none() && config.stem == Stem::Small {
-            crate::terminal::tell(&format!(
+            tell(&format!(
                 "note: {} does not say whether its 3x3 first convolution has stride 1 or 2; taken is 1 (--stem \
                  small_stride2 for 2)",
                 path.display()
@@ -97,6 +99,24 @@ impl Subject {
         description.preprocessing = preprocessing;
         let name = format!("{name} ({})", config.name());
         Ok(Self { name, run: None, plan: None, encoder, transform, description })
+    }
+
+    /// The pictures that a flag names; without it those of the run, or the set that ships.
+    pub fn source(&self, data: Option<&Path>) -> Result<Source> {
+        match (data, &self.plan) {
+            (None, Some(plan)) => Ok(Source::from_plan(plan)),
+            (data, _) => Source::from_flag(data),
+        }
+    }
+
+    /// Says so if the pictures that the run was trained on are other ones now.
+    pub fn tell_changes(&self, train: &ImageDataset, source: &Source) {
+        if let Some(plan) = &self.plan
+            && plan.data.split == "train"
+            && train.fingerprint() != plan.data.fingerprint
+        {
+            tell(&format!("note: {} has changed since the run was trained on it", source.describe()));
+        }
     }
 
     pub fn config(&self) -> &ResNetConfig {
@@ -165,7 +185,7 @@ fn chosen(
     }
     if args.size.is_none() || args.mean.is_none() || args.std.is_none() {
         let Preprocessing { size, crop, normalize, .. } = &preprocessing;
-        crate::terminal::tell(&format!(
+        tell(&format!(
             "note: {} does not say how pictures are prepared; taken are {size} pixels of the central {crop}, \
              mean {:?}, std {:?} (ImageNet's where no flag says otherwise: --size, --mean, --std)",
             path.display(),

@@ -73,44 +73,56 @@ pub fn extract_each<E: Encoder, F: From<EvalError>>(
     let encoder = encoder.valid();
     for some in pictures.chunks(batch(transform.size)) {
         let images =
-            prepare(set, some, transform, channels).map_err(|error| F::from(EvalError::from(error)))?;
+            prepare(&[set], some, transform, channels).map_err(|error| F::from(EvalError::from(error)))?;
         each(some, &forward(&encoder, images, channels, transform.size, device)?)?;
     }
     Ok(())
 }
 
 /// Representations of random views of pictures, as `policy` makes them of seed and epoch: what a
-/// linear classifier learns from in the paper's protocol.
+/// linear classifier learns from in the paper's protocol. `rows` are numbers of pictures of
+/// several sets, one set after the other.
 ///
 /// # Errors
 ///
 /// As [`extract_some`].
 pub fn extract_views<E: Encoder>(
     encoder: &E,
-    set: &ImageDataset,
-    pictures: &[usize],
+    sets: &[&ImageDataset],
+    rows: &[usize],
     policy: &ViewPolicy,
-    [seed, epoch]: [u64; 2],
+    keys: [u64; 2],
     channels: usize,
     device: &Device,
 ) -> Result<Features, EvalError> {
     let encoder = encoder.valid();
-    let mut values = Vec::with_capacity(pictures.len() * encoder.dim());
-    for some in pictures.chunks(batch(policy.size)) {
-        let images =
-            each_picture(set, some, channels, policy.output_len(channels), |index, pixels, state, slot| {
-                let (workspace, params) = state;
-                let key = ViewKey { seed, epoch, sample: index as u64, view: 0 };
-                policy.sample_into(key, pixels.shape(), params)?;
-                policy.apply(params, pixels, workspace, slot)
-            })?;
+    let mut values = Vec::with_capacity(rows.len() * encoder.dim());
+    for some in rows.chunks(batch(policy.size)) {
+        let images = views(sets, some, policy, keys, channels)?;
         values.extend_from_slice(forward(&encoder, images, channels, policy.size, device)?.values());
     }
     Features::new(encoder.dim(), values)
 }
 
+/// A random view of each picture, as `policy` makes it of seed and epoch.
+pub(crate) fn views(
+    sets: &[&ImageDataset],
+    rows: &[usize],
+    policy: &ViewPolicy,
+    [seed, epoch]: [u64; 2],
+    channels: usize,
+) -> Result<Vec<f32>, DataError> {
+    let make = |row: usize, pixels: Pixels<'_>, state: &mut (Workspace, ViewParams), slot: &mut [f32]| {
+        let (workspace, params) = state;
+        let key = ViewKey { seed, epoch, sample: row as u64, view: 0 };
+        policy.sample_into(key, pixels.shape(), params)?;
+        policy.apply(params, pixels, workspace, slot)
+    };
+    each_picture(sets, rows, channels, policy.output_len(channels), make)
+}
+
 /// As many pictures at once as have the pixels of 256 of 64 x 64.
-fn batch(size: usize) -> usize {
+pub(crate) fn batch(size: usize) -> usize {
     (256 * 64 * 64 / (size * size).max(1)).clamp(16, 256)
 }
 
@@ -137,45 +149,55 @@ pub fn pixels(set: &ImageDataset, transform: &EvalTransform, channels: usize) ->
     let plain =
         EvalTransform { normalize: Normalize { mean: vec![0.0], std: vec![1.0] }, ..transform.clone() };
     let all: Vec<usize> = (0..set.len()).collect();
-    let values = prepare(set, &all, &plain, channels)?;
+    let values = prepare(&[set], &all, &plain, channels)?;
     Features::new(channels * transform.size * transform.size, values)
 }
 
-fn prepare(
-    set: &ImageDataset,
-    pictures: &[usize],
+pub(crate) fn prepare(
+    sets: &[&ImageDataset],
+    rows: &[usize],
     transform: &EvalTransform,
     channels: usize,
 ) -> Result<Vec<f32>, DataError> {
-    each_picture(
-        set,
-        pictures,
-        channels,
-        transform.output_len(channels),
-        |_, pixels, (workspace, _), slot| transform.apply(pixels, workspace, slot),
-    )
+    each_picture(sets, rows, channels, transform.output_len(channels), |_, pixels, (workspace, _), slot| {
+        transform.apply(pixels, workspace, slot)
+    })
 }
 
 /// Decodes pictures and lets `make` fill a slot of each, in parallel.
 fn each_picture(
-    set: &ImageDataset,
-    pictures: &[usize],
+    sets: &[&ImageDataset],
+    rows: &[usize],
     channels: usize,
     slot_len: usize,
     make: impl Fn(usize, Pixels<'_>, &mut (Workspace, ViewParams), &mut [f32]) -> Result<(), AugmentError> + Sync,
 ) -> Result<Vec<f32>, DataError> {
-    let mut values = vec![0.0; pictures.len() * slot_len];
+    let mut values = vec![0.0; rows.len() * slot_len];
     values
         .par_chunks_exact_mut(slot_len)
-        .zip(pictures)
-        .map_init(Default::default, |state, (slot, &index)| {
+        .zip(rows)
+        .map_init(Default::default, |state, (slot, &row)| {
+            let (set, index) = place(sets, row)?;
             let fault = |e: &dyn std::fmt::Display| set.picture_error(index, e);
             let sample = set.sample(index)?;
             let picture = decode(sample.bytes(), channels, Limits::STANDARD).map_err(|e| fault(&e))?;
             let pixels =
                 Pixels::new(&picture.data, picture.width, picture.height, channels).map_err(|e| fault(&e))?;
-            make(index, pixels, state, slot).map_err(|e| fault(&e))
+            make(row, pixels, state, slot).map_err(|e| fault(&e))
         })
         .collect::<Result<Vec<()>, DataError>>()?;
     Ok(values)
+}
+
+/// The set that has the picture of this number, where several come one after the other, and its
+/// number there.
+fn place<'a>(sets: &[&'a ImageDataset], row: usize) -> Result<(&'a ImageDataset, usize), DataError> {
+    let mut left = row;
+    for &set in sets {
+        if left < set.len() {
+            return Ok((set, left));
+        }
+        left -= set.len();
+    }
+    Err(DataError::Loader(format!("there is no picture {row}")))
 }

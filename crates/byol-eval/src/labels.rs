@@ -50,12 +50,29 @@ pub fn balanced_share(
 /// Every `nth` row of each class, so that classes have their shares in both parts whatever the
 /// order of the rows: of rows by class, and in a class as they come, the last of each `nth`.
 pub fn every_nth_of_classes(labels: &[usize], nth: usize) -> Vec<bool> {
-    let nth = nth.max(1);
+    let last = nth.max(1) - 1;
+    folds_of_classes(labels, nth).into_iter().map(|fold| fold == last).collect()
+}
+
+/// Which of `n` folds each row is in, 0 to n − 1: of rows by class, and in a class as they come,
+/// one after the other in turn, so that each fold has its share of each class.
+pub fn folds_of_classes(labels: &[usize], n: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..labels.len()).collect();
     order.sort_by_key(|row| labels[*row]); // stable
-    let mut chosen = vec![false; labels.len()];
-    order.iter().skip(nth - 1).step_by(nth).for_each(|row| chosen[*row] = true);
-    chosen
+    let mut folds = vec![0; labels.len()];
+    order.iter().enumerate().for_each(|(nth, row)| folds[*row] = nth % n.max(1));
+    folds
+}
+
+/// The numbers below `n` in a random order: the same for the same seed and stream.
+pub(crate) fn shuffled(n: usize, seed: u64, stream: u64) -> Vec<usize> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream);
+    let mut order: Vec<usize> = (0..n).collect();
+    for i in (1..n).rev() {
+        order.swap(i, below(&mut rng, i as u64 + 1) as usize);
+    }
+    order
 }
 
 /// Every `nth` row, the last of each `nth`: rows that choose while the others teach.
@@ -64,7 +81,7 @@ pub fn every_nth(n_rows: usize, nth: usize) -> Vec<bool> {
 }
 
 /// A number below `n`, each as likely (Lemire 2019).
-pub(crate) fn below(rng: &mut ChaCha8Rng, n: u64) -> u64 {
+fn below(rng: &mut ChaCha8Rng, n: u64) -> u64 {
     loop {
         let product = u128::from(rng.next_u64()) * u128::from(n);
         if product as u64 >= n.wrapping_neg() % n {
@@ -98,6 +115,10 @@ mod tests {
         assert!((0..10).all(|class| of(class) == 1));
         assert_eq!(every_nth_of_classes(&[0, 1, 0], 2), [false, false, true]);
         assert_eq!(every_nth(4, 2), [false, true, false, true]);
+        let folds = folds_of_classes(&labels, 5);
+        let of =
+            |fold: usize, class: usize| (0..100).filter(|r| folds[*r] == fold && labels[*r] == class).count();
+        assert!((0..5).all(|fold| (0..10).all(|class| of(fold, class) == 2)));
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //! * [`balanced_share`] picks the few labels of a semi-supervised protocol,
 //!   [`principal_plane`] draws rows as points of a plane.
 //! * With the feature `parquet`, `Embeddings` reads and writes them as files; with
-//!   `burn`, `extract` makes features out of pictures.
+//!   `burn`, `extract` makes features out of pictures and `finetune` trains all of a network on
+//!   labels.
 //!
 //! ```
 //! use byol_eval::{Features, KnnConfig, Score, knn};
@@ -38,6 +39,8 @@ mod score;
 mod embeddings;
 #[cfg(feature = "burn")]
 mod extract;
+#[cfg(feature = "burn")]
+mod finetune;
 
 #[cfg(feature = "parquet")]
 pub use embeddings::{Embeddings, EmbeddingsWriter, RowInfo};
@@ -45,8 +48,10 @@ pub use error::EvalError;
 #[cfg(feature = "burn")]
 pub use extract::{extract, extract_each, extract_some, extract_views, pixels};
 pub use features::{Features, Standardize};
+#[cfg(feature = "burn")]
+pub use finetune::{Classifier, FinetuneConfig, FinetuneReport, Labelled, Training, Trial, finetune};
 pub use knn::{KnnConfig, Neighbors, knn, nearest, nearest_others, vote};
-pub use labels::{balanced_share, every_nth, every_nth_of_classes};
+pub use labels::{balanced_share, every_nth, every_nth_of_classes, folds_of_classes};
 pub use linear::{LinearConfig, LinearProbe, LinearReport, LinearSweep, linear_probe};
 pub use logistic::{ChosenProbe, Probe, ProbeReport, logistic_probe, penalties};
 pub use project::{Plane, principal_plane};

@@ -3,11 +3,9 @@
 //! held-out training rows.
 
 use faer::Accum;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 
-use crate::labels::below;
+use crate::labels::shuffled;
 use crate::product::{map_blocks, multiply, rows_of};
 use crate::score::ranked;
 use crate::{EvalError, Features, Ranked};
@@ -132,12 +130,7 @@ impl LinearSweep {
 
     /// Training rows in the order of an epoch, batch by batch.
     pub fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(epoch as u64);
-        let mut order: Vec<usize> = (0..self.labels.len()).collect();
-        for i in (1..order.len()).rev() {
-            order.swap(i, below(&mut rng, i as u64 + 1) as usize);
-        }
+        let order = shuffled(self.labels.len(), self.seed, epoch as u64);
         order.chunks(self.config.batch).map(<[usize]>::to_vec).collect()
     }
 

@@ -29,6 +29,9 @@ pub struct Score {
     pub top5: f64,
     /// Mean over the classes that the test set has of the share of their rows that are right.
     pub mean_per_class: f64,
+    /// 95 % interval of `mean_per_class`: normal, the classes' variances after Agresti and
+    /// Coull (1998), so that a class without a mistake does not count as certain.
+    pub mean_per_class_interval: (f64, f64),
     /// Which test rows are right, in order.
     pub correct: Vec<bool>,
 }
@@ -51,7 +54,21 @@ impl Score {
         let shares: Vec<f64> =
             of_class.iter().filter(|(_, n)| *n > 0).map(|(right, n)| *right as f64 / *n as f64).collect();
         let mean_per_class = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
-        Self { top1: hits as f64 / n.max(1) as f64, interval: wilson(hits, n), top5, mean_per_class, correct }
+        let variance = |(right, n): &(usize, usize)| {
+            let n = *n as f64 + Z * Z;
+            let p = (*right as f64 + Z * Z / 2.0) / n;
+            p * (1.0 - p) / n
+        };
+        let sum: f64 = of_class.iter().filter(|(_, n)| *n > 0).map(variance).sum();
+        let half = Z * sum.sqrt() / shares.len().max(1) as f64;
+        Self {
+            top1: hits as f64 / n.max(1) as f64,
+            interval: wilson(hits, n),
+            top5,
+            mean_per_class,
+            mean_per_class_interval: ((mean_per_class - half).max(0.0), (mean_per_class + half).min(1.0)),
+            correct,
+        }
     }
 }
 
@@ -150,6 +167,11 @@ mod tests {
         let score = Score::new(&ranked, &labels);
         assert_eq!(score.top1, 0.8);
         assert!((score.mean_per_class - 2.0 / 3.0).abs() < 1e-12, "class 2 has no rows");
+        let (low, high) = score.mean_per_class_interval;
+        assert!(low < 2.0 / 3.0 && 2.0 / 3.0 < high && low >= 0.0 && high <= 1.0);
+        // Of many rows of one class alone it is Wilson's, but for terms of 1 / n.
+        let many = Score::new(&(0..4000).map(|i| vec![usize::from(i % 5 == 0)]).collect(), &[0; 4000]);
+        assert!((many.mean_per_class_interval.0 - many.interval.0).abs() < 1e-3, "{many:?}");
         let confusion = Confusion::new(&ranked, &labels, 5);
         assert_eq!(confusion.counts.len(), 5);
         assert_eq!((confusion.counts[0][0], confusion.counts[3][0]), (3, 1));

@@ -56,9 +56,33 @@ pub struct Manifest {
     /// Names of classes, where the files have numbers or codes.
     #[serde(default)]
     pub names: BTreeMap<String, String>,
+    /// What the paper has for it.
+    pub paper: Option<PaperTransfer>,
     /// None where the set must be there already.
     #[serde(default)]
     pub files: Vec<SourceFile>,
+}
+
+/// What the paper says of a ResNet-50 of ImageNet on a set (Table 3, linear evaluation).
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaperTransfer {
+    pub measure: Measure,
+    /// Of BYOL, in percent.
+    pub byol: f64,
+    /// Of an encoder trained with ImageNet's labels, in percent.
+    pub supervised: f64,
+    /// Pictures that teach or choose.
+    pub train: u64,
+    pub test: u64,
+}
+
+/// By what a set is scored, by its convention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    Top1,
+    MeanPerClass,
 }
 
 /// How a set's files become pictures with splits and classes.

@@ -7,6 +7,20 @@ use clap::builder::TypedValueParser;
 
 use super::WeightsArgs;
 
+/// How a command goes about it.
+#[derive(Debug, Clone, Args)]
+pub struct HowArgs {
+    /// Neither look for representations in the cache nor keep them there.
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What is scored, and on what.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
@@ -23,15 +37,8 @@ pub struct EvalArgs {
     /// With --embeddings: the test rows, where they are in a file of their own.
     #[arg(long, value_name = "FILE", requires = "embeddings")]
     pub test_embeddings: Option<PathBuf>,
-    /// Neither look for representations in the cache nor keep them there.
-    #[arg(long)]
-    pub no_cache: bool,
-    /// Threads that compute [default: one a core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// One JSON object on stdout.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub how: HowArgs,
 }
 
 /// Score a frozen encoder by a linear classifier on its representations.
@@ -91,6 +98,121 @@ pub struct KnnArgs {
     /// T in the votes' weight exp(similarity / T).
     #[arg(long, default_value_t = 0.07)]
     pub temperature: f64,
+}
+
+/// Train all of an encoder on few labels, beside the same network from scratch.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask pretrain):
+  cargo xtask finetune
+  cargo xtask finetune --labels 1%,10%,all --seed 1
+  cargo xtask finetune --labels 10% --rates 0.02,0.05 --epochs 50
+  cargo xtask finetune --weights resnet50.pth --data DIR --labels 1percent.txt")]
+pub struct FinetuneArgs {
+    #[command(flatten)]
+    pub encoder: WeightsArgs,
+    /// A folder of labelled shards [default: what the run was trained on, or the set that ships].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// How many labels it may see: a share of the training pictures in which classes are balanced,
+    /// `all`, or a file that lists pictures: one that this command wrote, or a name a line.
+    #[arg(long, value_name = "SHARE,…", default_value = "1%,10%", value_delimiter = ',')]
+    pub labels: Vec<LabelsShown>,
+    /// Where to write which pictures these were [default: the folder `labels` of the run; of
+    /// --weights nowhere].
+    #[arg(long, value_name = "DIR")]
+    pub labels_to: Option<PathBuf>,
+    /// Learning rates to choose from [default: the paper's five].
+    #[arg(
+        long,
+        value_name = "X,…",
+        value_delimiter = ',',
+        default_value = "0.005,0.01,0.02,0.05,0.1",
+        allow_negative_numbers = true
+    )]
+    pub rates: Vec<f64>,
+    /// Passes over the labelled pictures to choose from [default: the paper's two].
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "30,50",
+          value_parser = clap::value_parser!(u16).range(1..).map(usize::from))]
+    pub epochs: Vec<usize>,
+    /// Pictures in a step at most; no more than a tenth of the labelled ones, but at least 16.
+    #[arg(long, value_name = "N", default_value_t = 1024,
+          value_parser = clap::value_parser!(u32).range(2..=65536).map(|n| n as usize))]
+    pub batch: usize,
+    /// Of the shares, the order and the crops.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Leave out the same network from scratch, which takes as long again.
+    #[arg(long)]
+    pub no_scratch: bool,
+    #[command(flatten)]
+    pub how: HowArgs,
+}
+
+/// Labels that a network may learn from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LabelsShown {
+    All,
+    /// Above 0 to 100.
+    Percent(f64),
+    File(PathBuf),
+}
+
+impl std::str::FromStr for LabelsShown {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err("expected a share such as 1%, all, or a file".into());
+        }
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        let Some(number) = text.strip_suffix('%') else {
+            if text.parse::<f64>().is_ok() {
+                return Err(format!("expected a share such as {text}%, all, or a file"));
+            }
+            return Ok(Self::File(text.into()));
+        };
+        match number.trim().parse::<f64>() {
+            Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(Self::Percent(percent)),
+            _ => Err("expected a share above 0% to 100%".into()),
+        }
+    }
+}
+
+/// Score a frozen encoder on several data sets, each by the measure that the paper has for it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples (after cargo xtask pretrain, and cargo xtask download of each set):
+  cargo xtask transfer cifar10 cifar100 dtd flowers102 pets
+  cargo xtask transfer --weights resnet50.pth food101 photos
+  cargo xtask transfer cifar10 --protocol knn --json")]
+pub struct TransferArgs {
+    /// Data sets: names that `datasets` lists, for those that `download` has put under datasets/, NAME=DIR for those elsewhere, or
+    /// folders of labelled shards.
+    #[arg(value_name = "NAME or DIR", required = true)]
+    pub sets: Vec<String>,
+    #[command(flatten)]
+    pub encoder: WeightsArgs,
+    /// The classifier.
+    #[arg(long, value_enum, default_value = "lbfgs")]
+    pub protocol: TransferProtocol,
+    /// Leave out the same encoder at random initialisation.
+    #[arg(long)]
+    pub no_random: bool,
+    #[command(flatten)]
+    pub how: HowArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TransferProtocol {
+    /// Logistic regression at its optimum, 45 penalties, chosen on validation pictures and fitted
+    /// again with them: the paper's (D.2).
+    Lbfgs,
+    /// 20 nearest neighbours.
+    Knn,
 }
 
 /// Write representations as Parquet, for use elsewhere.
@@ -160,15 +282,8 @@ pub struct NeighborsArgs {
     /// The PNG file.
     #[arg(long, value_name = "FILE", default_value = "neighbors.png")]
     pub out: PathBuf,
-    /// Neither look for representations in the cache nor keep them there.
-    #[arg(long)]
-    pub no_cache: bool,
-    /// Threads that compute [default: one a core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// One JSON object on stdout.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub how: HowArgs,
 }
 
 /// Write a page about a run: curves, scores, views, neighbours, a map of pictures.
@@ -187,15 +302,8 @@ pub struct ReportArgs {
     /// Pictures in the map.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5000))]
     pub points: u32,
-    /// Neither look for representations in the cache nor keep them there.
-    #[arg(long)]
-    pub no_cache: bool,
-    /// Threads that compute [default: one a core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// One JSON object on stdout.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub how: HowArgs,
 }
 
 /// List the runs with their scores.

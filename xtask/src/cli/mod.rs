@@ -13,7 +13,8 @@ pub use bench::{BenchArgs, BenchAugmentArgs, BenchCommand, BenchDataArgs, BenchE
 pub use data::{DatasetsArgs, DownloadArgs, IngestArgs, InspectArgs};
 pub use encoder::{ExportArgs, ExportFormat, ModelsArgs, WeightsArgs, stem};
 pub use eval::{
-    EmbedArgs, EvalArgs, KnnArgs, LinearArgs, LinearProtocol, NeighborsArgs, ReportArgs, RunColumn, RunsArgs,
+    EmbedArgs, EvalArgs, FinetuneArgs, KnnArgs, LabelsShown, LinearArgs, LinearProtocol, NeighborsArgs,
+    ReportArgs, RunColumn, RunsArgs, TransferArgs, TransferProtocol,
 };
 
 /// Bootstrap Your Own Latent: encoders from unlabelled pictures.
@@ -43,6 +44,8 @@ pub enum Command {
     Pretrain(PretrainArgs),
     LinearEval(LinearArgs),
     Knn(KnnArgs),
+    Finetune(FinetuneArgs),
+    Transfer(TransferArgs),
     Embed(EmbedArgs),
     Neighbors(NeighborsArgs),
     Export(ExportArgs),

@@ -25,10 +25,7 @@ pub fn run(args: &EmbedArgs) -> Result<()> {
     let started = Instant::now();
     let device = Device::flex();
     let subject = Subject::open(&args.encoder, &device)?;
-    let source = match (&args.data, &subject.plan) {
-        (None, Some(plan)) => Source::from_plan(plan),
-        (data, _) => Source::from_flag(data.as_deref())?,
-    };
+    let source = subject.source(args.data.as_deref())?;
     let parts = parts(&source, &args.split, args.partition)?;
     let total: usize = parts.iter().map(|(_, range)| range.len()).sum();
     let classes = parts[0].0.classes().to_vec(); // there is one: `parts`

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::evaluate::features::Extractor;
 use super::preview::canvas::{self, Cell};
 use crate::cli::NeighborsArgs;
-use crate::compose::{Source, set_threads};
+use crate::compose::set_threads;
 use crate::subject::Subject;
 use crate::terminal::{say, tell};
 
@@ -24,13 +24,10 @@ pub struct Asked {
 
 /// Writes a PNG: a row a picture that asks, then its neighbours.
 pub fn run(args: &NeighborsArgs) -> Result<()> {
-    set_threads(args.threads)?;
+    set_threads(args.how.threads)?;
     let device = Device::flex();
     let subject = Subject::open(&args.encoder, &device)?;
-    let source = match (&args.data, &subject.plan) {
-        (None, Some(plan)) => Source::from_plan(plan),
-        (data, _) => Source::from_flag(data.as_deref())?,
-    };
+    let source = subject.source(args.data.as_deref())?;
     let train = source.open("train")?;
     let asking = match &args.split {
         Some(split) => Some(source.open(split)?),
@@ -39,7 +36,8 @@ pub fn run(args: &NeighborsArgs) -> Result<()> {
     };
     let asking = asking.filter(|set| set.split() != "train");
     let channels = subject.config().in_channels;
-    let extractor = Extractor::new(&subject.encoder, &subject.transform, channels, &device, !args.no_cache);
+    let extractor =
+        Extractor::new(&subject.encoder, &subject.transform, channels, &device, !args.how.no_cache);
     let keys = extractor.features(&train, "training pictures")?;
     let queries = asking.as_ref().map(|set| extractor.features(set, "pictures that ask")).transpose()?;
     let asked = neighbors(&keys, queries.as_ref(), args.rows as usize, args.k as usize, args.seed)?;
@@ -57,7 +55,7 @@ pub fn run(args: &NeighborsArgs) -> Result<()> {
     let mut png = Cursor::new(Vec::new());
     canvas::grid(&rows).write_to(&mut png, ImageFormat::Png).context("encoding the grid")?;
     write_atomic(&args.out, png.get_ref())?;
-    if args.json {
+    if args.how.json {
         let of = |asked: &Asked| {
             let found: Vec<_> = asked
                 .found

@@ -1,7 +1,7 @@
 //! The paper's linear evaluation as it is written (C.1): in each epoch other crops and flips.
 
 use anyhow::{Result, bail};
-use byol_augment::{CropFit, CropPolicy, Op, ViewPolicy};
+use byol_augment::{CropFit, CropPolicy, EvalTransform, Op, ViewPolicy};
 use byol_eval::{Features, LinearConfig, LinearSweep, extract_views};
 use serde_json::json;
 
@@ -21,35 +21,23 @@ pub fn classify(
 ) -> Result<Vec<Predicted>> {
     let Some(test) = test else { bail!("there are no test rows to score") };
     let (rows, pictures) = (&job.pictures.rows, job.pictures);
-    let policy = crops_and_flips(job);
+    let policy = crops_and_flips(&job.subject.transform);
     let mut sweep =
         LinearSweep::new(config.clone(), test.dim(), &rows.train, &rows.held_out, rows.n_classes, seed)?;
     let progress = Progress::bar((config.epochs * rows.train.len()) as u64, &format!("{name}: views"));
-    let n_train = pictures.train.len();
+    let sets = pictures.teaching();
     for epoch in 0..config.epochs {
         for batch in sweep.batches(epoch) {
-            let (train, validation): (Vec<usize>, Vec<usize>) = batch.iter().partition(|row| **row < n_train);
-            let views = |set, of: &[usize]| {
-                extract_views(
-                    extractor.encoder,
-                    set,
-                    of,
-                    &policy,
-                    [seed, epoch as u64],
-                    job.subject.config().in_channels,
-                    job.device,
-                )
-            };
-            let mut values = Vec::with_capacity(batch.len() * test.dim());
-            if !train.is_empty() {
-                values.extend_from_slice(views(&pictures.train, &train)?.values());
-            }
-            if let Some(set) = pictures.validation.as_ref().filter(|_| !validation.is_empty()) {
-                let rows: Vec<usize> = validation.iter().map(|row| row - n_train).collect();
-                values.extend_from_slice(views(set, &rows)?.values());
-            }
-            let order = [train, validation].concat();
-            sweep.step(&order, &Features::new(test.dim(), values)?)?;
+            let views = extract_views(
+                extractor.encoder,
+                &sets,
+                &batch,
+                &policy,
+                [seed, epoch as u64],
+                job.subject.config().in_channels,
+                job.device,
+            )?;
+            sweep.step(&batch, &views)?;
             progress.advance(batch.len() as u64);
         }
     }
@@ -65,9 +53,8 @@ pub fn classify(
     Ok(vec![Predicted { ranked: probe.predict(test)?, details }])
 }
 
-/// The paper's views for a linear classifier: a random resized crop and a flip.
-fn crops_and_flips(job: &Job<'_>) -> ViewPolicy {
-    let transform = &job.subject.transform;
+/// The paper's views for learning with labels: a random resized crop and a flip.
+pub fn crops_and_flips(transform: &EvalTransform) -> ViewPolicy {
     ViewPolicy {
         semantics: transform.semantics,
         size: transform.size,

@@ -71,7 +71,7 @@ pub fn evaluate(args: &EvalArgs, file: &Path, protocol: &Protocol) -> Result<()>
             "seconds": started.elapsed().as_secs_f64(),
         }),
     };
-    outcome.tell_and_record(args.json, &rows, None, protocol)
+    outcome.tell_and_record(args.how.json, &rows, None, protocol)
 }
 
 /// Rows that teach, that choose and that are scored.

@@ -1,12 +1,15 @@
-//! `linear-eval` and `knn`: the encoder of a run, the same encoder at random initialisation, and
+//! `linear-eval`, `knn`, `finetune` and `transfer`: the encoder of a run, the same encoder at random initialisation, and
 //! raw pixels, by the same protocol; or anybody's embeddings.
 
 mod augmented;
 mod embedded;
 pub mod features;
+mod finetune;
 mod protocol;
 mod result;
 pub mod rows;
+mod shares;
+mod transfer;
 
 use std::time::Instant;
 
@@ -17,7 +20,7 @@ use byol_model::ResNet;
 use serde_json::json;
 
 use crate::cli::{EvalArgs, KnnArgs, LinearArgs, LinearProtocol};
-use crate::compose::{Source, set_threads};
+use crate::compose::set_threads;
 use crate::exit::Usage;
 use crate::subject::Subject;
 use crate::terminal::{Progress, tell};
@@ -25,6 +28,9 @@ use features::Extractor;
 use protocol::{Predicted, Protocol};
 use result::{Outcome, Scored};
 use rows::Pictures;
+
+pub use finetune::finetune;
+pub use transfer::transfer;
 
 /// Values in a picture above which raw pixels are left out.
 const MAX_PIXELS: usize = 4096;
@@ -68,7 +74,7 @@ pub fn knn(args: &KnnArgs) -> Result<()> {
 }
 
 fn evaluate(args: &EvalArgs, protocol: &Protocol) -> Result<()> {
-    set_threads(args.threads)?;
+    set_threads(args.how.threads)?;
     match &args.embeddings {
         Some(file) => embedded::evaluate(args, file, protocol),
         None => of_encoder(args, protocol),
@@ -79,20 +85,13 @@ fn of_encoder(args: &EvalArgs, protocol: &Protocol) -> Result<()> {
     let started = Instant::now();
     let device = Device::flex();
     let subject = Subject::open(&args.encoder, &device)?;
-    let source = match (&args.data, &subject.plan) {
-        (None, Some(plan)) => Source::from_plan(plan),
-        (data, _) => Source::from_flag(data.as_deref())?,
-    };
+    let source = subject.source(args.data.as_deref())?;
     let pictures = Pictures::open(&source, matches!(protocol, Protocol::Knn { .. }))?;
-    if args.data.is_none()
-        && let Some(plan) = &subject.plan
-        && plan.data.split == "train"
-        && pictures.train.fingerprint() != plan.data.fingerprint
-    {
-        tell(&format!("note: {} has changed since the run was trained on it", source.describe()));
+    if args.data.is_none() {
+        subject.tell_changes(&pictures.train, &source);
     }
     let n_test = pictures.rows.test.as_ref().map_or(pictures.train.len(), Vec::len);
-    if !args.json {
+    if !args.how.json {
         let test = match &pictures.test {
             Some(test) => format!(" and {} test pictures", test.len()),
             None => " pictures, each scored by the others,".to_owned(),
@@ -106,7 +105,7 @@ fn of_encoder(args: &EvalArgs, protocol: &Protocol) -> Result<()> {
     }
     let duplicates = pictures.tell_duplicates()?;
     let job =
-        Job { pictures: &pictures, subject: &subject, device: &device, protocol, cached: !args.no_cache };
+        Job { pictures: &pictures, subject: &subject, device: &device, protocol, cached: !args.how.no_cache };
     let encoder = job.of_encoder("encoder", &subject.encoder)?;
     let untrained = subject.untrained(&device)?;
     let random = job.of_encoder("same encoder, random init", &untrained)?;
@@ -129,7 +128,7 @@ fn of_encoder(args: &EvalArgs, protocol: &Protocol) -> Result<()> {
             "seconds": started.elapsed().as_secs_f64(),
         }),
     };
-    outcome.tell_and_record(args.json, &pictures.rows, subject.run.as_deref(), protocol)
+    outcome.tell_and_record(args.how.json, &pictures.rows, subject.run.as_deref(), protocol)
 }
 
 /// What is scored, and how.

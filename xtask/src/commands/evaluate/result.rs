@@ -19,7 +19,7 @@ const MOST_CONFUSED: usize = 200;
 pub struct Scored {
     pub score: Score,
     confusion: Option<Confusion>,
-    details: Value,
+    pub details: Value,
 }
 
 impl Scored {
@@ -31,7 +31,8 @@ impl Scored {
         Self { score: Score::new(&ranked, labels), confusion, details }
     }
 
-    fn fields(&self) -> Value {
+    /// For JSON.
+    pub fn fields(&self) -> Value {
         let Score { top1, interval, top5, mean_per_class, .. } = &self.score;
         json!({
             "top1": top1,
@@ -116,10 +117,7 @@ impl Outcome {
 
     fn say(&self, rows: &Rows) {
         say(&self.protocol);
-        say(&format!(
-            "{:<28} {:>7}  {:<17} {:>7}  {:>9}  vs encoder",
-            "", "top-1", "95 % interval", "top-5", "per class"
-        ));
+        head("vs encoder");
         for (nth, scored) in self.encoder.iter().enumerate() {
             let k = |scored: &Scored| {
                 scored.details["k"].as_u64().map_or(String::new(), |k| format!(", k = {k}"))
@@ -148,7 +146,16 @@ impl Outcome {
     }
 }
 
-fn row(name: &str, score: &Score, p: Option<f64>) {
+/// Above [`row`]s.
+pub fn head(versus: &str) {
+    say(&format!(
+        "{:<28} {:>7}  {:<17} {:>7}  {:>9}  {versus}",
+        "", "top-1", "95 % interval", "top-5", "per class"
+    ));
+}
+
+/// A line of a table: a score, and the p of its difference from the first.
+pub fn row(name: &str, score: &Score, p: Option<f64>) {
     let percent = |x: f64| format!("{:.2} %", 100.0 * x);
     let interval = format!("{:.2} to {:.2} %", 100.0 * score.interval.0, 100.0 * score.interval.1);
     let p = p.map_or(String::new(), |p| format!("McNemar p = {p:.1e}"));
@@ -179,7 +186,7 @@ fn worst(confusion: &Confusion, rows: &Rows) -> String {
 }
 
 /// Scores are one file a protocol in the run's folder; the last one counts.
-fn record(run: &Path, name: &str, value: &Value) -> Result<()> {
+pub fn record(run: &Path, name: &str, value: &Value) -> Result<()> {
     let folder = run.join("scores");
     let path = folder.join(format!("{name}.json"));
     let written = fs::create_dir_all(&folder)

@@ -125,6 +125,11 @@ impl Pictures {
         Ok(Self { train, validation, test, rows })
     }
 
+    /// The sets whose rows teach, in the order of [`Rows::train`].
+    pub fn teaching(&self) -> Vec<&ImageDataset> {
+        [Some(&self.train), self.validation.as_ref()].into_iter().flatten().collect()
+    }
+
     /// How many test pictures are in the training set too, byte by byte.
     pub fn duplicates(&self) -> Result<usize> {
         let Some(test) = &self.test else { return Ok(0) };
@@ -132,7 +137,7 @@ impl Pictures {
             Ok(Sha256::digest(set.sample(i)?.bytes()).into())
         };
         let mut seen: HashMap<[u8; 32], ()> = HashMap::new();
-        for set in [Some(&self.train), self.validation.as_ref()].into_iter().flatten() {
+        for set in self.teaching() {
             for i in 0..set.len() {
                 seen.insert(hash(set, i)?, ());
             }

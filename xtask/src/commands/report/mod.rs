@@ -4,6 +4,7 @@ mod chart;
 mod html;
 mod pictures;
 mod scores;
+mod tuned;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ const VIEWS: usize = 4;
 
 /// Writes the page: of one run into its folder, of several beside where one is.
 pub fn run(args: &ReportArgs) -> Result<()> {
-    set_threads(args.threads)?;
+    set_threads(args.how.threads)?;
     let paths: Vec<PathBuf> = match args.run.as_slice() {
         [] => vec![RunDir::latest(RUNS.as_ref())?.path().into()],
         named => named.to_vec(),
@@ -49,7 +50,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     });
     let page = page(&runs, args)?;
     write_atomic(&out, page.as_bytes())?;
-    if args.json {
+    if args.how.json {
         let runs: Vec<_> = runs.iter().map(|run| &run.path).collect();
         say(&json!({ "out": out, "runs": runs, "bytes": page.len() }).to_string());
     } else {
@@ -281,7 +282,7 @@ fn encoder_sections(run: &Run, args: &ReportArgs) -> Result<String> {
     let device = Device::flex();
     let subject = Subject::open(&WeightsArgs::of_run(&run.path), &device)?;
     let source = Source::from_plan(&run.plan);
-    pictures::sections(&subject, &source, &device, args.points as usize, !args.no_cache)
+    pictures::sections(&subject, &source, &device, args.points as usize, !args.how.no_cache)
 }
 
 /// The commands that make the run and its scores once more.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::chart::{Bar, bars};
 use super::html::escape;
+use super::tuned;
 use crate::commands::runs::Run;
 
 /// Classes up to which each count is written.
@@ -49,9 +50,11 @@ pub fn section(runs: &[Run]) -> String {
             let _ = write!(out, "{}<p class=\"soft\">{}</p>", bars(&title, &rows), escape(&words));
         }
     }
+    out.push_str(&tuned::finetuned(runs));
+    out.push_str(&tuned::transferred(runs));
     if out.is_empty() {
-        let labelled = "There are none yet. Labelled pictures are scored by cargo xtask linear-eval and \
-                        cargo xtask knn.";
+        let labelled = "There are none yet. Labelled pictures are scored by cargo xtask linear-eval, \
+                        knn, finetune and transfer.";
         return format!("<section><h2>Scores</h2><p class=\"soft\">{labelled}</p></section>");
     }
     format!(
@@ -60,7 +63,8 @@ pub fn section(runs: &[Run]) -> String {
     )
 }
 
-fn bar(name: &str, color: usize, score: &Value) -> Option<Bar> {
+/// Nothing where the score is not there.
+pub fn bar(name: &str, color: usize, score: &Value) -> Option<Bar> {
     let of = |key: &str| score[key].as_f64();
     let interval = (of("top1_low")?, of("top1_high")?);
     Some(Bar { name: name.into(), color, share: of("top1")?, interval })
