@@ -27,9 +27,13 @@ JS = """(() => {
     tip = { hidden: box.hidden, picture: box.querySelector('img').src.slice(0, 22) };
     document.querySelector('.plane').dispatchEvent(new PointerEvent('pointerleave'));
   }
-  const bars = [...document.querySelectorAll('.bar')].map(b => +b.dataset.share);
+  const bars = [...document.querySelectorAll('[data-share]')].map(b => +b.dataset.share);
+  const places = () => [...document.querySelectorAll('.points circle')].map(c => c.getAttribute('cx')).join();
+  const press = by => (document.querySelector(`button[data-by=${by}]`) || { click() {} }).click();
+  const pca = places(); press('tsne'); const tsne = places(); press('pca'); const back = places();
+  const plane = { button: !!document.querySelector('button[data-by=tsne]'), moved: pca !== tsne, back: pca === back };
   const images = [...document.images].filter(i => i.src).map(i => i.naturalWidth);
-  return JSON.stringify({ data, lines, tip, bars, images, circles: document.querySelectorAll('circle').length,
+  return JSON.stringify({ data, lines, tip, bars, plane, images, circles: document.querySelectorAll('circle').length,
     wide: document.documentElement.scrollWidth, window: window.innerWidth });
 })()"""
 
@@ -142,8 +146,17 @@ def main():
             scores = sorted((run / "scores").glob("*.json")) if (run / "scores").exists() else []
             for path in scores:
                 score = json.loads(path.read_text())
-                check(score["top1"] in inside["bars"], f"{what}: {path.name} is not drawn")
-                check(score["random_init"]["top1"] in inside["bars"], f"{what}: {path.name} without random")
+                if path.stem == "transfer":
+                    for result in score["results"]:
+                        check(result["score"] in inside["bars"], f"{what}: transfer without {result['set']}")
+                    continue
+                for result in score["results"] if path.stem == "finetune" else [score]:
+                    check(result["top1"] in inside["bars"], f"{what}: {path.name} is not drawn")
+                    for beside in ("random_init", "linear"):
+                        if beside in result:
+                            check(result[beside]["top1"] in inside["bars"], f"{what}: {path.name} without {beside}")
+            if inside["plane"]["button"]:
+                check(inside["plane"]["moved"] and inside["plane"]["back"], f"{what}: {inside['plane']}")
             if inside["circles"]:
                 check(inside["tip"] == {"hidden": False, "picture": "data:image/png;base64,"}, f"{what}: {inside['tip']}")
     print(f"{n} checks passed")

@@ -3,6 +3,7 @@
 mod chart;
 mod html;
 mod pictures;
+mod plane;
 mod scores;
 mod tuned;
 

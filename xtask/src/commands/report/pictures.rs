@@ -1,16 +1,15 @@
 //! What the encoder makes of some pictures: neighbours, and places in a plane.
 
-use std::fmt::Write;
-
 use anyhow::Result;
 use burn::tensor::Device;
 use byol_data::{ImageDataset, Limits, decode};
-use byol_eval::{Features, extract_some, principal_plane};
+use byol_eval::{Features, extract_some};
 
 use super::super::evaluate::features::Extractor;
 use super::super::neighbors::{Asked, neighbors};
 use super::super::preview::canvas::from_pixels;
 use super::html::{escape, thumbnail};
+use super::plane::plane;
 use crate::compose::Source;
 use crate::subject::Subject;
 use crate::terminal::Progress;
@@ -19,24 +18,22 @@ use crate::terminal::Progress;
 const WHOLE: usize = 20_000;
 /// Of larger ones so many.
 const SOME: usize = 5000;
-/// Colours of classes; more classes share them.
-pub const COLORS: usize = 10;
-
 /// Pictures with their representations.
-struct Looked {
-    set: ImageDataset,
+pub struct Looked {
+    pub set: ImageDataset,
     rows: Vec<usize>,
-    features: Features,
-    labels: Vec<Option<usize>>,
+    pub features: Features,
+    pub labels: Vec<Option<usize>>,
 }
 
 impl Looked {
-    fn name(&self, row: usize) -> Option<String> {
+    /// Of its class.
+    pub fn name(&self, row: usize) -> Option<String> {
         let label = self.labels[row]?;
         Some(self.set.classes().get(label).cloned().unwrap_or_else(|| label.to_string()))
     }
 
-    fn thumbnail(&self, row: usize, channels: usize, side: u32) -> Result<String> {
+    pub fn thumbnail(&self, row: usize, channels: usize, side: u32) -> Result<String> {
         let index = self.rows[row];
         let sample = self.set.sample(index)?;
         let picture = decode(sample.bytes(), channels, Limits::STANDARD)
@@ -120,53 +117,5 @@ fn neighbours(keys: &Looked, asking: Option<&Looked>, channels: usize) -> Result
         out.push_str("</tr>");
     }
     out.push_str("</table></div></section>");
-    Ok(out)
-}
-
-fn plane(looked: &Looked, channels: usize, points: usize) -> Result<String> {
-    const SIZE: f64 = 560.0;
-    let plane = principal_plane(&looked.features)?;
-    let n = plane.points.len();
-    let points = points.min(n);
-    let shown: Vec<usize> = (0..points).map(|i| i * n / points).collect();
-    let ends = |axis: usize| {
-        let of = shown.iter().map(|row| plane.points[*row][axis]);
-        of.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)))
-    };
-    let ends = [ends(0), ends(1)];
-    let place = |row: usize, axis: usize| {
-        let (low, high) = ends[axis];
-        12.0 + (plane.points[row][axis] - low) / (high - low).max(1e-12) * (SIZE - 24.0)
-    };
-    let [first, second] = plane.explained.map(|share| 100.0 * share);
-    let mut out = format!(
-        "<section><h2>Representations in a plane</h2><p>{points} pictures of <b>{}</b> along the two principal \
-         components of their representations ({first:.0} % and {second:.0} % of the variance). Point at one to see \
-         it.</p><div class=\"plane\"><svg class=\"points\" viewBox=\"0 0 {SIZE} {SIZE}\" role=\"img\" \
-         aria-label=\"projection\">",
-        escape(looked.set.split())
-    );
-    for row in &shown {
-        let color = looked.labels[*row].map_or("c0".to_owned(), |label| format!("k{}", label % COLORS));
-        let name = looked.name(*row).unwrap_or_default();
-        let _ = write!(
-            out,
-            "<circle class=\"{color}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\" data-name=\"{}\" data-picture=\"{}\"/>",
-            place(*row, 0),
-            SIZE - place(*row, 1),
-            escape(&name),
-            looked.thumbnail(*row, channels, 48)?
-        );
-    }
-    out.push_str("</svg><div class=\"tip\" hidden><img alt=\"\"><span></span></div></div>");
-    let classes = looked.set.classes();
-    if !classes.is_empty() && looked.labels.iter().any(Option::is_some) {
-        out.push_str("<p class=\"legend\">");
-        for (class, name) in classes.iter().enumerate().take(40) {
-            let _ = write!(out, "<span class=\"key k{}\">{}</span> ", class % COLORS, escape(name));
-        }
-        out.push_str("</p>");
-    }
-    out.push_str("</section>");
     Ok(out)
 }

@@ -23,3 +23,16 @@ document.querySelectorAll(".plane").forEach((plane) => {
     on = null;
   });
 });
+document.querySelectorAll(".choice").forEach((choice) => {
+  const buttons = choice.querySelectorAll("button");
+  const circles = choice.parentElement.querySelectorAll(".points circle");
+  const along = [...circles].map((circle) => [circle.getAttribute("cx"), circle.getAttribute("cy")]);
+  buttons.forEach((button) => button.addEventListener("click", () => {
+    buttons.forEach((other) => other.classList.toggle("on", other === button));
+    circles.forEach((circle, i) => {
+      const [x, y] = button.dataset.by === "tsne" ? circle.dataset.tsne.split(" ") : along[i];
+      circle.setAttribute("cx", x);
+      circle.setAttribute("cy", y);
+    });
+  }));
+});
