@@ -161,8 +161,8 @@ pub struct Embeddings {
 
 impl Embeddings {
     /// Reads a Parquet file of anybody: the column `embedding` (or the only one that is a list of
-    /// numbers) holds lists of 32 or 64-bit floats, all of one length. `label` may be whole
-    /// numbers or texts, which become classes in the order of the alphabet; `split` and `path` are
+    /// numbers) holds lists of 16, 32 or 64-bit floats, all of one length. `label` may be whole
+    /// numbers (as floats too) or texts, which become classes in the order of the alphabet; `split` and `path` are
     /// texts. Only `embedding` must be there.
     ///
     /// # Errors
@@ -218,7 +218,7 @@ fn read(file: File) -> Result<Embeddings, String> {
 fn embedding_column(schema: &Schema) -> Result<usize, String> {
     let is_list = |field: &Field| match field.data_type() {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            matches!(item.data_type(), DataType::Float32 | DataType::Float64)
+            matches!(item.data_type(), DataType::Float16 | DataType::Float32 | DataType::Float64)
         }
         _ => false,
     };
@@ -227,7 +227,10 @@ fn embedding_column(schema: &Schema) -> Result<usize, String> {
         return if is_list(field) {
             Ok(which)
         } else {
-            Err(format!("column `embedding` is {}, expected lists of 32 or 64-bit floats", field.data_type()))
+            Err(format!(
+                "column `embedding` is {}, expected lists of 16, 32 or 64-bit floats",
+                field.data_type()
+            ))
         };
     }
     let lists: Vec<usize> = fields().filter(|(_, field)| is_list(field)).map(|(which, _)| which).collect();
