@@ -65,6 +65,7 @@ fn a_labelled_folder_from_pictures_to_a_report() {
     for word in [
         "Linear probe",
         "Nearest neighbours, k = 5",
+        "cargo xtask knn --k 5,1,1000 --run ",
         "chart-loss",
         "class=\"confusion\"",
         "Nearest pictures",

@@ -57,7 +57,10 @@ fn few_labels_are_drawn_written_down_and_learned_from() {
 
     world.succeed("report");
     let page = fs::read_to_string(world.path("runs/a/report.html")).unwrap();
-    assert!(page.contains("Learning from 9 labels (10 %)") && page.contains("frozen, linear"));
+    assert!(
+        page.contains("Learning from 9 labels (10 %)")
+            && page.contains("cargo xtask finetune --labels 10% --seed 1")
+    );
     let runs = json(&world.succeed("runs --json").out);
     assert!(runs["runs"][0]["scores"]["finetune"]["top1"].is_f64());
 

@@ -32,7 +32,7 @@ JS = """(() => {
   const press = by => (document.querySelector(`button[data-by=${by}]`) || { click() {} }).click();
   const pca = places(); press('tsne'); const tsne = places(); press('pca'); const back = places();
   const plane = { button: !!document.querySelector('button[data-by=tsne]'), moved: pca !== tsne, back: pca === back };
-  const images = [...document.images].filter(i => i.src).map(i => i.naturalWidth);
+  const images = [...document.images].filter(i => i.src && !i.closest('.tip')).map(i => i.naturalWidth);
   return JSON.stringify({ data, lines, tip, bars, plane, images, circles: document.querySelectorAll('circle').length,
     wide: document.documentElement.scrollWidth, window: window.innerWidth });
 })()"""

@@ -100,6 +100,7 @@ pub fn finetune(args: &FinetuneArgs) -> Result<()> {
     value["seconds"] = started.elapsed().as_secs_f64().into();
     if let Some(run) = &subject.run {
         value["run"] = json!(run);
+        value["command"] = json!(result::command(run));
     }
     if args.how.json {
         say(&value.to_string());

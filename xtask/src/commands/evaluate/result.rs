@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::protocol::{Predicted, Protocol};
 use super::rows::Rows;
-use crate::terminal::{say, tell};
+use crate::terminal::{say, tell, typed};
 
 /// Classes up to which a confusion matrix is written.
 const MOST_CONFUSED: usize = 200;
@@ -96,6 +96,7 @@ impl Outcome {
         }
         if let Some(run) = run {
             value["run"] = json!(run);
+            value["command"] = json!(command(run));
         }
         for (name, baseline) in &self.baselines {
             value[*name] = baseline[0].fields();
@@ -183,6 +184,16 @@ fn worst(confusion: &Confusion, rows: &Rows) -> String {
         format!("{} for {} ({n} of {of})", rows.name(*label), rows.name(*class))
     });
     shown.collect::<Vec<_>>().join(", ")
+}
+
+/// What makes a score again: what was typed, with the run that it was about.
+pub fn command(run: &Path) -> String {
+    let mut words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--json").collect();
+    if !words.iter().any(|word| word == "--run" || word.starts_with("--run=")) {
+        words.extend(["--run".to_owned(), run.display().to_string()]);
+    }
+    let words: Vec<String> = words.iter().map(|word| typed(Path::new(word))).collect();
+    format!("cargo xtask {}", words.join(" "))
 }
 
 /// Scores are one file a protocol in the run's folder; the last one counts.

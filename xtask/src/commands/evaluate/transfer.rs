@@ -158,6 +158,7 @@ pub fn transfer(args: &TransferArgs) -> Result<()> {
         Some(run) => {
             let mut kept = value;
             kept["run"] = json!(run);
+            kept["command"] = json!(result::command(run));
             // What `runs` and `report` look for.
             kept["top1"] = lines[0].encoder.score.top1.into(); // there is one: clap requires it
             result::record(run, "transfer", &kept)

@@ -292,16 +292,7 @@ fn again(run: &Run) -> String {
     let folder = typed(&run.path);
     let mut commands =
         vec![format!("cargo xtask pretrain --config {} --out {folder}-again", typed(&plan_path))];
-    for (name, flags) in [
-        ("linear-lbfgs", "linear-eval"),
-        ("linear-paper", "linear-eval --protocol paper"),
-        ("linear-paper-unaugmented", "linear-eval --protocol paper --no-augment"),
-        ("knn", "knn"),
-    ] {
-        if run.scores.contains_key(name) {
-            commands.push(format!("cargo xtask {flags} --run {folder}"));
-        }
-    }
+    commands.extend(run.scores.values().filter_map(|score| score["command"].as_str()).map(str::to_owned));
     commands.push(format!("cargo xtask report --run {folder}"));
     let plan = std::fs::read_to_string(&plan_path).unwrap_or_default();
     format!(
