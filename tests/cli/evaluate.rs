@@ -53,6 +53,7 @@ fn a_labelled_folder_from_pictures_to_a_report() {
     world.succeed("linear-eval --protocol paper --no-augment --epochs 2");
 
     world.succeed("neighbors --rows 3 --k 4");
+    world.fail("neighbors --out near.jpg", 2, &["PNG", ".jpg"]);
     let (width, height) = image::image_dimensions(world.path("neighbors.png")).unwrap();
     assert!(width > 5 * 168 && height > 3 * 168);
     let runs = json(&world.succeed("runs --json --sort linear").out);

@@ -41,7 +41,7 @@ fn few_labels_are_drawn_written_down_and_learned_from() {
     // The list again, a list of names, one thread: the same network.
     let names: Vec<&str> = lines.map(|line| line.split(',').nth(3).unwrap()).collect();
     fs::write(world.path("names.txt"), names.join("\n")).unwrap();
-    fs::write(world.path("list.csv"), &list).unwrap();
+    fs::write(world.path("list.csv"), format!("\u{feff}{list}")).unwrap(); // as Excel writes
     let again = format!("finetune --labels names.txt,list.csv {SHORT} --json --threads 1 --no-cache");
     for (result, file) in
         json(&world.succeed(&again).out)["results"].as_array().unwrap().iter().zip(["names.txt", "list.csv"])
@@ -51,6 +51,11 @@ fn few_labels_are_drawn_written_down_and_learned_from() {
         expected["labels_file"] = file.into();
         assert_eq!(*result, expected);
     }
+    // A share that classes cannot give in full is said; a list with other names is of another set.
+    fs::write(world.path("wrong.csv"), list.replace(".png", ".jpg")).unwrap();
+    world.fail(&format!("finetune --labels wrong.csv {SHORT}"), 1, &["another set"]);
+    let few = world.succeed(&format!("finetune --labels 0.1% {SHORT} --no-scratch"));
+    assert!(few.err.contains("and 3 are shown"), "{}", few.err);
     // Another seed, other pictures; the same seed of another folder the same.
     world.succeed(&format!("finetune --labels 10% --seed 1 --labels-to elsewhere {SHORT} --no-scratch"));
     assert_ne!(fs::read_to_string(world.path("elsewhere/10-percent-seed-1.csv")).unwrap(), list);
@@ -80,6 +85,7 @@ fn few_labels_are_drawn_written_down_and_learned_from() {
         ("along-000.png\nalong-000.png\n", "twice"),
         ("no-such.png\n", "line 1: no training picture is called no-such.png"),
         ("\n", "lists no picture"),
+        ("elsewhere/along-000.png\n", "no training picture is called elsewhere/"),
         ("split,row,label,path\ntrain,0,9,\n", "another set"),
         ("split,row,label,path\ntest,0,0,\n", "`test` is no split that is learned from"),
         ("split,row,label,path\ntrain,99999,0,\n", "another set"),
@@ -131,7 +137,7 @@ fn encoders_on_several_sets_beside_the_paper() {
     assert_eq!([of(0, "set"), of(1, "set"), of(2, "set")], ["set", "pets", "dtd"]);
     assert_eq!([of(0, "measure"), of(1, "measure"), of(2, "measure")], ["top1", "mean_per_class", "top1"]);
     assert_eq!(of(1, "score"), of(1, "mean_per_class"));
-    assert_eq!(of(0, "why_not_comparable"), "not in the paper");
+    assert_eq!(of(0, "why_not_comparable"), "not in the paper's Table 3");
     assert!(of(1, "why_not_comparable").as_str().unwrap().contains("3680 and 3669"));
     assert_eq!(
         (of(1, "paper")["byol"].as_f64(), &of(1, "paper")["comparable"]),
@@ -150,6 +156,12 @@ fn encoders_on_several_sets_beside_the_paper() {
     let page = fs::read_to_string(world.path("runs/a/report.html")).unwrap();
     assert!(page.contains("Other data sets") && page.contains("90.40 %"));
 
+    for name in ["train/a.png", "train/b.png", "test/a.png"] {
+        fs::create_dir_all(world.path("rgb").join(name).with_extension("")).unwrap();
+        let picture = image::RgbImage::from_pixel(16, 16, image::Rgb([200, 30, name.len() as u8]));
+        picture.save(world.path("rgb").join(name).with_extension("").join("1.png")).unwrap();
+    }
+    world.succeed("ingest rgb --to colours");
     let table = world.succeed("transfer set pets --no-random");
     assert!(table.out.contains("mean per class") && table.out.contains("90.4 %"), "{}", table.out);
     let knn: Value = timeless(json(&world.succeed("transfer set pets --protocol knn --json").out));
@@ -161,6 +173,7 @@ fn encoders_on_several_sets_beside_the_paper() {
         ("transfer set set", 2, "named twice"),
         ("transfer nosuch=set", 2, "nosuch"),
         ("transfer set photos", 1, "photos"),
+        ("transfer set colours", 1, "3 channels"),
     ] {
         world.fail(line, code, &[words]);
     }

@@ -114,8 +114,8 @@ pub struct FinetuneArgs {
     /// A folder of labelled shards [default: what the run was trained on, or the set that ships].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// How many labels it may see: a share of the training pictures in which classes are balanced,
-    /// `all`, or a file that lists pictures: one that this command wrote, or a name a line.
+    /// How many labels it may see: a share of the training pictures (of each class as many, at least
+    /// one, and no more than it has), `all`, or a file that lists pictures: one that this command wrote, or a name a line.
     #[arg(long, value_name = "SHARE,…", default_value = "1%,10%", value_delimiter = ',')]
     pub labels: Vec<LabelsShown>,
     /// Where to write which pictures these were [default: the folder `labels` of the run; of
@@ -280,7 +280,7 @@ pub struct NeighborsArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// The PNG file.
-    #[arg(long, value_name = "FILE", default_value = "neighbors.png")]
+    #[arg(long, value_name = "FILE", default_value = "neighbors.png", value_parser = super::png)]
     pub out: PathBuf,
     #[command(flatten)]
     pub how: HowArgs,

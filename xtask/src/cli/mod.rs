@@ -99,7 +99,7 @@ pub struct PreviewArgs {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub rows: u32,
     /// The PNG file.
-    #[arg(long, value_name = "FILE", default_value = "views.png")]
+    #[arg(long, value_name = "FILE", default_value = "views.png", value_parser = png)]
     pub out: PathBuf,
     /// One JSON object on stdout.
     #[arg(long)]
@@ -222,6 +222,17 @@ pub enum GuardChoice {
     Stop,
     /// Do not look.
     Off,
+}
+
+/// The name of a PNG file: another ending would promise another format.
+fn png(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension() {
+        Some(ending) if !ending.eq_ignore_ascii_case("png") => {
+            Err(format!("a PNG is written, and .{} is another format", ending.display()))
+        }
+        _ => Ok(path),
+    }
 }
 
 /// A length of time in minutes.

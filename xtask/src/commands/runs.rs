@@ -113,8 +113,11 @@ impl Run {
         self.last["loss"].as_f64().unwrap_or(f64::INFINITY)
     }
 
+    /// On the pictures that the run has learned from; what is scored on others is in the report.
     fn score(&self, name: &str) -> Option<f64> {
-        self.scores.get(name)?["top1"].as_f64()
+        let score = self.scores.get(name)?;
+        let own = score["data"].as_str().is_none_or(|data| data == self.plan.data.path);
+        if own { score["top1"].as_f64() } else { None }
     }
 
     fn knn(&self) -> Option<f64> {

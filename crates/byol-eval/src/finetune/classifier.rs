@@ -168,5 +168,5 @@ fn cross_entropy(logits: Tensor<2>, labels: &[usize], device: &Device) -> Tensor
     let mut wanted = vec![0.0f32; n * classes];
     labels.iter().enumerate().for_each(|(row, label)| wanted[row * classes + label] = -1.0 / n as f32);
     let wanted = Tensor::<2>::from_data(TensorData::new(wanted, [n, classes]), device);
-    (log_softmax(logits, 1) * wanted).sum()
+    (log_softmax(logits, 1) * wanted).sum_dim(1).sum_dim(0).reshape([1])
 }

@@ -89,19 +89,33 @@ impl Probe {
     /// If the rows have another length than those of the fit.
     pub fn predict(&self, test: &Features) -> Result<Ranked, EvalError> {
         self.check_dim(test)?;
+        Ok(self.each_row(test, |_, logits| ranked(logits)))
+    }
+
+    /// Mean cross-entropy of rows of these labels.
+    fn loss(&self, rows: &Features, labels: &[usize]) -> f64 {
+        let of_row = |row: usize, logits: &[f64]| {
+            let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            most + logits.iter().map(|x| (x - most).exp()).sum::<f64>().ln() - logits[labels[row]]
+        };
+        self.each_row(rows, of_row).iter().sum::<f64>() / labels.len().max(1) as f64
+    }
+
+    /// What `of` makes of each row's number and logits.
+    fn each_row<T: Send>(&self, test: &Features, of: impl Fn(usize, &[f64]) -> T + Sync) -> Vec<T> {
         let (d, k) = (test.dim(), self.n_classes);
         let parts = map_blocks(test.len(), |range| {
             let x: Vec<f64> =
                 test.values()[range.start * d..range.end * d].iter().map(|x| f64::from(*x)).collect();
             let mut logits = vec![0.0; range.len() * k];
             multiply(&mut logits, Accum::Replace, rows_of(&x, d), rows_of(&self.weights, k));
-            let of_row = |row: &mut [f64]| {
-                row.iter_mut().zip(&self.bias).for_each(|(x, b)| *x += b);
-                ranked(row)
+            let of_row = |(row, logits): (usize, &mut [f64])| {
+                logits.iter_mut().zip(&self.bias).for_each(|(x, b)| *x += b);
+                of(row, logits)
             };
-            logits.chunks_exact_mut(k).map(of_row).collect::<Vec<_>>()
+            range.clone().zip(logits.chunks_exact_mut(k)).map(of_row).collect::<Vec<_>>()
         });
-        Ok(parts.into_iter().flatten().collect())
+        parts.into_iter().flatten().collect()
     }
 
     fn check_dim(&self, test: &Features) -> Result<(), EvalError> {

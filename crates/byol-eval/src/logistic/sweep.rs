@@ -32,6 +32,8 @@ pub struct ProbeReport {
     pub penalties: Vec<f64>,
     /// Top-1 of each on the held-out training rows.
     pub held_out_top1: Vec<f64>,
+    /// Mean cross-entropy of each there.
+    pub held_out_loss: Vec<f64>,
     /// Rows that were held out.
     pub n_held_out: usize,
     /// The penalty that was chosen; all training rows were then used with it.
@@ -47,7 +49,7 @@ pub fn penalties() -> Vec<f64> {
 }
 
 /// Multinomial logistic regression on features that are standardised by the training rows: the
-/// penalty is the best of `penalties` (the stronger among equals) on the training rows where
+/// penalty is the best of `penalties` by top-1 (among equals by cross-entropy) on the training rows where
 /// `held_out` is true, fitted without them; the probe is fitted again on all training rows. No
 /// test row has a part in it.
 ///
@@ -83,18 +85,22 @@ pub fn logistic_probe(
     let choice_rows = train.pick(&choice)?;
     let choice_labels = &ordered[fit.len()..];
 
-    let mut held_out_top1 = Vec::new();
-    let mut best: Option<(f64, f64, Vec<f64>)> = None;
+    let (mut held_out_top1, mut held_out_loss) = (Vec::new(), Vec::new());
+    let mut best: Option<(f64, (f64, f64), Vec<f64>)> = None;
     let mut last: Option<Vec<f64>> = None;
     for &penalty in penalties {
         let problem = Problem { design: &design, labels: &ordered[..fit.len()], n_classes, penalty };
         let fitted = minimize(&problem, last.take(), CHOICE_TOLERANCE);
-        let predicted = design.probe(&fitted, n_classes).predict(&choice_rows)?;
+        let probe = design.probe(&fitted, n_classes);
+        let predicted = probe.predict(&choice_rows)?;
         let right = predicted.iter().zip(choice_labels).filter(|(classes, label)| classes[0] == **label);
         let top1 = right.count() as f64 / choice_labels.len() as f64;
+        let loss = probe.loss(&choice_rows, choice_labels);
         held_out_top1.push(top1);
-        if best.as_ref().is_none_or(|(_, best, _)| top1 > *best) {
-            best = Some((penalty, top1, fitted.at.clone()));
+        held_out_loss.push(loss);
+        if best.as_ref().is_none_or(|(_, (most, least), _)| top1 > *most || (top1 == *most && loss < *least))
+        {
+            best = Some((penalty, (top1, loss), fitted.at.clone()));
         }
         last = Some(fitted.at);
     }
@@ -107,6 +113,7 @@ pub fn logistic_probe(
     let report = ProbeReport {
         penalties: penalties.into(),
         held_out_top1,
+        held_out_loss,
         n_held_out: choice.len(),
         penalty,
         excess: fitted.excess,

@@ -44,14 +44,22 @@ pub fn finetune(args: &FinetuneArgs) -> Result<()> {
     let subject = Subject::open(&args.encoder, &device)?;
     let source = subject.source(args.data.as_deref())?;
     let pictures = Pictures::open(&source, false)?;
+    pictures.check_channels(&subject)?;
     if args.data.is_none() {
         subject.tell_changes(&pictures.train, &source);
     }
     let folder = args.labels_to.clone().or_else(|| subject.run.as_ref().map(|run| run.join("labels")));
+    // Lists of other pictures than the run's have names of their own.
+    let fingerprint: String =
+        pictures.train.fingerprint().chars().filter(char::is_ascii_alphanumeric).collect();
+    let of = match args.data {
+        Some(_) => format!("-{}", &fingerprint[fingerprint.len().saturating_sub(8)..]),
+        None => String::new(),
+    };
     let shares: Vec<Share> = args
         .labels
         .iter()
-        .map(|shown| Share::new(shown, &pictures, args.seed, folder.as_deref()))
+        .map(|shown| Share::new(shown, &pictures, args.seed, folder.as_deref(), &of))
         .collect::<Result<_>>()?;
     let n_test = pictures.rows.test.as_ref().map_or(0, Vec::len);
     if !args.how.json {

@@ -87,6 +87,7 @@ fn of_encoder(args: &EvalArgs, protocol: &Protocol) -> Result<()> {
     let subject = Subject::open(&args.encoder, &device)?;
     let source = subject.source(args.data.as_deref())?;
     let pictures = Pictures::open(&source, matches!(protocol, Protocol::Knn { .. }))?;
+    pictures.check_channels(&subject)?;
     if args.data.is_none() {
         subject.tell_changes(&pictures.train, &source);
     }

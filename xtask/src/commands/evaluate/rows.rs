@@ -3,10 +3,12 @@
 use anyhow::{Result, bail};
 use byol_data::ImageDataset;
 use byol_eval::every_nth_of_classes;
+use byol_train::set_channels;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
 use crate::compose::Source;
+use crate::subject::Subject;
 use crate::terminal::tell;
 
 /// One in so many training rows is held out to choose by, where there is no validation split.
@@ -84,8 +86,8 @@ impl Pictures {
             true => Some(source.open_test()?),
             false if alone => None,
             false => bail!(
-                "{}: there is no split to score on (test or validation). Make one with ingest --val 0.2, or \
-                 score by knn, which needs none",
+                "{}: there is no split to score on (test or validation). Make one with ingest --val 0.2; \
+                 of a labelled set without one there is the command knn",
                 source.describe()
             ),
         };
@@ -123,6 +125,23 @@ impl Pictures {
             &source.describe(),
         )?;
         Ok(Self { train, validation, test, rows })
+    }
+
+    /// That the encoder can look at the pictures: grey ones are shown to any as they are.
+    pub fn check_channels(&self, subject: &Subject) -> Result<()> {
+        let asked = subject.config().in_channels;
+        for set in self.teaching().into_iter().chain(self.test.as_ref()) {
+            let found = set_channels(set)?;
+            if found != asked && found != 1 {
+                bail!(
+                    "{}: pictures of `{}` have {found} channels, and the encoder ({}) takes {asked}",
+                    subject.name,
+                    set.split(),
+                    subject.config().name()
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The sets whose rows teach, in the order of [`Rows::train`].

@@ -1,7 +1,6 @@
 //! Which pictures show their labels: drawn by seed, or listed in a file.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use byol_eval::balanced_share;
 
 use super::rows::Pictures;
 use crate::cli::LabelsShown;
+use crate::terminal::tell;
 
 /// First line of the lists that we write.
 const HEAD: &str = "split,row,label,path";
@@ -29,14 +29,20 @@ pub struct Share {
 }
 
 impl Share {
-    /// Draws or reads it, and writes it into the folder `to`.
-    pub fn new(shown: &LabelsShown, pictures: &Pictures, seed: u64, to: Option<&Path>) -> Result<Self> {
+    /// Draws or reads it, and writes it into the folder `to`, under a name with `of` in it.
+    pub fn new(
+        shown: &LabelsShown,
+        pictures: &Pictures,
+        seed: u64,
+        to: Option<&Path>,
+        of: &str,
+    ) -> Result<Self> {
         let labels = &pictures.rows.train;
         let drawn = |share: f64| balanced_share(labels, pictures.rows.n_classes, share, seed);
         let (name, file, rows) = match shown {
-            LabelsShown::All => ("all".to_owned(), format!("all-seed-{seed}.csv"), drawn(1.0)?),
+            LabelsShown::All => ("all".to_owned(), format!("all{of}-seed-{seed}.csv"), drawn(1.0)?),
             LabelsShown::Percent(p) => {
-                (format!("{p} %"), format!("{p}-percent-seed-{seed}.csv"), drawn(p / 100.0)?)
+                (format!("{p} %"), format!("{p}-percent{of}-seed-{seed}.csv"), drawn(p / 100.0)?)
             }
             LabelsShown::File(path) => {
                 let rows = listed(path, pictures)?;
@@ -45,11 +51,25 @@ impl Share {
                 return Ok(Self { name: path.display().to_string(), rows, labels, list: Some(path.clone()) });
             }
         };
+        if let LabelsShown::Percent(p) = shown {
+            let asked = p / 100.0 * labels.len() as f64;
+            if (rows.len() as f64) < 0.9 * asked - 1.0 || rows.len() as f64 > 1.1 * asked + 1.0 {
+                tell(&format!(
+                    "note: {name} of {} labels are {asked:.0}, and {} are shown: of each class as many, at least one \
+                     and no more than it has",
+                    labels.len(),
+                    rows.len()
+                ));
+            }
+        }
         let list = to.map(|folder| folder.join(file));
         if let Some(path) = &list {
-            fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))
-                .with_context(|| format!("making the folder of {}", path.display()))?;
-            write_atomic(path, written(&rows, pictures)?.as_bytes())?;
+            let write = || -> Result<()> {
+                fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))
+                    .with_context(|| format!("making the folder of {}", path.display()))?;
+                Ok(write_atomic(path, written(&rows, pictures)?.as_bytes())?)
+            };
+            write().context("writing down which labels are shown (--labels-to)")?;
         }
         Ok(Self { name, labels: rows.iter().map(|row| labels[*row]).collect(), rows, list })
     }
@@ -82,9 +102,10 @@ fn listed(path: &Path, pictures: &Pictures) -> Result<Vec<usize>> {
         bail!("{}: no list of pictures (--labels)", path.display());
     }
     let text = fs::read_to_string(path).with_context(reading)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text); // Excel's
     let mut rows = match text.lines().next().map(str::trim) {
-        Some(HEAD) => by_number(&text, path, pictures)?,
-        _ => by_name(&text, path, pictures)?,
+        Some(HEAD) => by_number(text, path, pictures)?,
+        _ => by_name(text, path, pictures)?,
     };
     rows.sort_unstable();
     if let Some(twice) = rows.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -114,9 +135,12 @@ fn by_number(text: &str, path: &Path, pictures: &Pictures) -> Result<Vec<usize>>
             _ => bail!(fault(&format!("`{split}` is no split that is learned from"))),
         };
         let row = start + i;
-        if pictures.rows.train.get(row) != Some(&label) || place(pictures, row).0.split() != split {
+        let same = pictures.rows.train.get(row) == Some(&label) && place(pictures, row).0.split() == split;
+        let name = record.get(3).unwrap_or_default();
+        let (set, at) = place(pictures, row);
+        if !same || (!name.is_empty() && set.sample(at)?.path() != name) {
             bail!(fault(&format!(
-                "picture {i} of `{split}` is not there with label {label}; the list is of another set"
+                "picture {i} of `{split}` is not {name} with label {label}; the list is of another set"
             )));
         }
         rows.push(row);
@@ -124,35 +148,34 @@ fn by_number(text: &str, path: &Path, pictures: &Pictures) -> Result<Vec<usize>>
     Ok(rows)
 }
 
-/// A name a line, with folders or without, as in the lists of SimCLR's 1 % and 10 % of ImageNet.
+/// A name a line: with folders, which are the picture's or the last of them; or without, as in the
+/// lists of SimCLR's 1 % and 10 % of ImageNet.
 fn by_name(text: &str, path: &Path, pictures: &Pictures) -> Result<Vec<usize>> {
     let file_name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-    let mut by_path = HashMap::new();
-    let mut by_name: HashMap<String, Option<usize>> = HashMap::new();
+    let mut named: HashMap<String, Vec<(usize, String)>> = HashMap::new();
     for row in 0..pictures.rows.train.len() {
         let (set, i) = place(pictures, row);
-        let sample = set.sample(i)?;
-        let path = sample.path();
-        by_name.entry(file_name(path)).and_modify(|row| *row = None).or_insert(Some(row));
-        by_path.insert(path.to_owned(), row);
+        let path = set.sample(i)?.path().to_owned();
+        named.entry(file_name(&path)).or_default().push((row, path));
     }
     let mut rows = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let name = line.trim();
-        let row = match (by_path.get(name), by_name.get(&file_name(name))) {
-            (Some(row), _) | (None, Some(Some(row))) => *row,
-            (None, found) => {
-                let mut why = format!("{}, line {}: ", path.display(), i + 1);
-                let _ = match found {
-                    Some(_) => {
-                        write!(why, "several pictures are called {}; write their folders", file_name(name))
-                    }
-                    None => write!(why, "no training picture is called {name}"),
-                };
-                bail!(why);
-            }
-        };
-        rows.push(row);
+        let name = name.strip_prefix("./").unwrap_or(name);
+        let fits =
+            |path: &str| path == name || path.strip_suffix(name).is_some_and(|rest| rest.ends_with('/'));
+        let candidates = named.get(&file_name(name)).into_iter().flatten();
+        let found: Vec<usize> = candidates.filter(|(_, path)| fits(path)).map(|(row, _)| *row).collect();
+        match found.as_slice() {
+            [one] => rows.push(*one),
+            [] => bail!("{}, line {}: no training picture is called {name}", path.display(), i + 1),
+            _ => bail!(
+                "{}, line {}: {} training pictures are called {name}; write more of their folders",
+                path.display(),
+                i + 1,
+                found.len()
+            ),
+        }
     }
     Ok(rows)
 }

@@ -106,6 +106,10 @@ pub fn transfer(args: &TransferArgs) -> Result<()> {
         TransferProtocol::Knn => Protocol::Knn { ks: vec![K], temperature: TEMPERATURE },
     };
     let untrained = if args.no_random { None } else { Some(subject.untrained(&device)?) };
+    // What cannot be scored is said before the first takes its time.
+    for set in &sets {
+        Pictures::open(&set.source, false)?.check_channels(&subject)?;
+    }
     let mut lines = Vec::new();
     for set in sets {
         let name = set.name.clone();
@@ -188,7 +192,7 @@ fn of(measure: Measure, score: &Score) -> (f64, (f64, f64)) {
 impl Line {
     /// Why the paper's figure is of something else; nothing where it is not.
     fn incomparable(&self, encoder: &str, protocol: TransferProtocol) -> Option<String> {
-        let Some(paper) = self.set.paper() else { return Some("not in the paper".into()) };
+        let Some(paper) = self.set.paper() else { return Some("not in the paper's Table 3".into()) };
         if protocol != TransferProtocol::Lbfgs {
             return Some("another protocol".into());
         }

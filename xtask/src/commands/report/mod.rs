@@ -96,8 +96,8 @@ fn page(runs: &[Run], args: &ReportArgs) -> Result<String> {
         let _ = write!(body, "<p class=\"soft\">Left out: {}</p>", escape(fault));
     }
     let data = json!({ "runs": names, "curves": curves.json() });
-    // `</` would end the element.
-    let data = data.to_string().replace("</", "<\\/");
+    // `</` would end the element, and `<!--` would let it go on.
+    let data = data.to_string().replace('<', "\\u003c");
     Ok(format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width, initial-scale=1\"><meta http-equiv=\"Content-Security-Policy\" \

@@ -24,30 +24,36 @@ pub fn section(runs: &[Run]) -> String {
     let mut out = String::new();
     for (protocol, title) in PROTOCOLS {
         let mut rows = Vec::new();
-        let (mut words, mut k) = (String::new(), String::new());
+        // Of which run, and what it says of how it came about.
+        let mut words: Vec<(&str, String)> = Vec::new();
+        let k =
+            |score: &Value| score["details"]["k"].as_u64().map_or(String::new(), |k| format!(", k = {k}"));
         for (i, run) in runs.iter().enumerate() {
             let Some(score) = run.scores.get(protocol) else { continue };
-            let own = if runs.len() > 1 { run.name.clone() } else { "encoder".into() };
+            let own = if runs.len() > 1 { format!("{}{}", run.name, k(score)) } else { "encoder".into() };
             rows.extend(bar(&own, i % super::COLORS, score));
-            if runs.len() == 1 || i + 1 == runs.len() {
+            if runs.len() == 1 {
                 rows.extend(bar("random initialisation", 5, &score["random_init"]));
                 rows.extend(bar("raw pixels", 5, &score["pixels"]));
             }
-            k = score["details"]["k"].as_u64().map_or(String::new(), |k| format!(", k = {k}"));
-            words = format!(
-                "{}; {} training and {} test rows{}",
-                score["protocol"].as_str().unwrap_or_default(),
-                score["n_train"],
-                score["n_test"],
-                match score["duplicates"].as_u64() {
-                    Some(n) if n > 0 => format!(", {n} of them in both"),
-                    _ => String::new(),
-                }
-            );
+            words.push((&run.name, about(score)));
         }
-        if !rows.is_empty() {
-            let title = format!("{title}{k}");
-            let _ = write!(out, "{}<p class=\"soft\">{}</p>", bars(&title, &rows), escape(&words));
+        let Some((_, first)) = words.first() else { continue };
+        let title = match runs {
+            [one] => format!("{title}{}", k(&one.scores[protocol])),
+            _ => title.to_owned(),
+        };
+        out.push_str(&bars(&title, &rows));
+        if words.iter().all(|(_, of)| of == first) {
+            let _ = write!(out, "<p class=\"soft\">{}</p>", escape(first));
+        } else {
+            let each = words.iter().map(|(run, of)| format!("{}: {}", escape(run), escape(of)));
+            let each: Vec<String> = each.collect();
+            let _ = write!(
+                out,
+                "<p><b>These are not the same tests.</b></p><p class=\"soft\">{}</p>",
+                each.join("<br>")
+            );
         }
     }
     out.push_str(&tuned::finetuned(runs));
@@ -60,6 +66,21 @@ pub fn section(runs: &[Run]) -> String {
     format!(
         "<section><h2>Scores</h2><p class=\"soft\">Top-1 on the test set, with 95 % Wilson intervals.</p>{out}\
          </section>"
+    )
+}
+
+/// How a score came about.
+pub fn about(score: &Value) -> String {
+    format!(
+        "{}; {}{} test rows of {}{}",
+        score["protocol"].as_str().unwrap_or_default(),
+        score["n_train"].as_u64().map_or(String::new(), |n| format!("{n} training and ")),
+        score["n_test"],
+        score["data"].as_str().unwrap_or("embeddings"),
+        match score["duplicates"].as_u64() {
+            Some(n) if n > 0 => format!(", {n} of them in both"),
+            _ => String::new(),
+        }
     )
 }
 

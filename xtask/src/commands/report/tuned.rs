@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::chart::bars;
 use super::html::escape;
-use super::scores::bar;
+use super::scores::{about, bar};
 use crate::commands::runs::Run;
 
 /// Bars of a network that learned from few labels, beside the same from scratch.
@@ -31,12 +31,7 @@ pub fn finetuned(runs: &[Run]) -> String {
             );
             out.push_str(&bars(&title, &rows));
         }
-        let _ = write!(
-            out,
-            "<p class=\"soft\">{}; {} test rows</p>",
-            escape(score["protocol"].as_str().unwrap_or_default()),
-            score["n_test"]
-        );
+        let _ = write!(out, "<p class=\"soft\">{}</p>", escape(&about(score)));
     }
     out
 }
@@ -65,9 +60,13 @@ pub fn transferred(runs: &[Run]) -> String {
             };
             let _ = write!(
                 out,
-                "<tr><td>{}</td><td>{measure}</td><td data-share=\"{}\">{}</td><td>{} to {}</td><td>{}</td><td>{}</td>\
+                "<tr><td>{}{}</td><td>{measure}</td><td data-share=\"{}\">{}</td><td>{} to {}</td><td>{}</td><td>{}</td>\
                  <td>{}</td><td>{why}</td></tr>",
                 text(&result["set"]),
+                match result["duplicates"].as_u64() {
+                    Some(n) if n > 0 => format!(" ({n} of {} test pictures teach, too)", result["n_test"]),
+                    _ => String::new(),
+                },
                 result["score"],
                 percent(&result["score"]),
                 percent(&result["score_low"]),
