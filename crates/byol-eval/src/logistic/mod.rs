@@ -113,7 +113,7 @@ impl Probe {
                 logits.iter_mut().zip(&self.bias).for_each(|(x, b)| *x += b);
                 of(row, logits)
             };
-            range.clone().zip(logits.chunks_exact_mut(k)).map(of_row).collect::<Vec<_>>()
+            range.zip(logits.chunks_exact_mut(k)).map(of_row).collect::<Vec<_>>()
         });
         parts.into_iter().flatten().collect()
     }

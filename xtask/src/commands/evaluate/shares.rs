@@ -76,7 +76,7 @@ impl Share {
 }
 
 /// The set that a row that teaches is of, and its number there.
-fn place<'a>(pictures: &'a Pictures, row: usize) -> (&'a ImageDataset, usize) {
+fn place(pictures: &Pictures, row: usize) -> (&ImageDataset, usize) {
     match &pictures.validation {
         Some(validation) if row >= pictures.train.len() => (validation, row - pictures.train.len()),
         _ => (&pictures.train, row),
