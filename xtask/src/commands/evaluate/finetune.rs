@@ -6,7 +6,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 use burn::tensor::Device;
-use byol_eval::{FinetuneConfig, Labelled, every_nth_of_classes, logistic_probe, mcnemar, penalties};
+use byol_data::ImageDataset;
+use byol_eval::{
+    Features, FinetuneConfig, Labelled, every_nth_of_classes, logistic_probe, mcnemar, penalties,
+};
 use byol_model::ResNet;
 use serde_json::{Value, json};
 
@@ -78,19 +81,16 @@ pub fn finetune(args: &FinetuneArgs) -> Result<()> {
         batch: args.batch,
         ..FinetuneConfig::paper()
     };
+    let channels = subject.config().in_channels;
+    let extractor =
+        Extractor::new(&subject.encoder, &subject.transform, channels, &device, !args.how.no_cache);
     let job = Job {
         pictures: &pictures,
         subject: &subject,
         config: &config,
         seed: args.seed,
         device: &device,
-        extractor: Extractor::new(
-            &subject.encoder,
-            &subject.transform,
-            subject.config().in_channels,
-            &device,
-            !args.how.no_cache,
-        ),
+        frozen: frozen(&extractor, &pictures)?,
     };
     let untrained = if args.no_scratch { None } else { Some(subject.untrained(&device)?) };
     let compared: Vec<Compared> =
@@ -125,13 +125,20 @@ pub fn finetune(args: &FinetuneArgs) -> Result<()> {
 
 fn describe(config: &FinetuneConfig) -> String {
     let all = |of: Vec<String>| of.join(", ");
+    let rates = all(config.rates.iter().map(ToString::to_string).collect());
+    let epochs = all(config.epochs.iter().map(ToString::to_string).collect());
+    let choice = if config.rates.len() * config.epochs.len() > 1 {
+        format!(
+            "rate (of {rates}) and epochs (of {epochs}) chosen on fifths of the labelled pictures themselves, then \
+             trained on all of them"
+        )
+    } else {
+        format!("rate {rates}, {epochs} epochs")
+    };
     format!(
         "all of the network and a linear classifier learn by SGD, Nesterov momentum {}, from crops and flips of the \
-         labelled pictures; rate (of {}) and epochs (of {}) chosen on fifths of the labelled pictures themselves, then \
-         trained on all of them",
-        config.momentum,
-        all(config.rates.iter().map(ToString::to_string).collect()),
-        all(config.epochs.iter().map(ToString::to_string).collect())
+         labelled pictures; {choice}",
+        config.momentum
     )
 }
 
@@ -141,7 +148,20 @@ struct Job<'a> {
     config: &'a FinetuneConfig,
     seed: u64,
     device: &'a Device,
-    extractor: Extractor<'a>,
+    /// What the frozen encoder says of the rows that teach, and of the test rows.
+    frozen: (Features, Features),
+}
+
+/// Once for all shares.
+fn frozen(extractor: &Extractor<'_>, pictures: &Pictures) -> Result<(Features, Features)> {
+    let of = |set: &ImageDataset| extractor.features(set, &format!("frozen: {} pictures", set.split()));
+    let mut train = of(&pictures.train)?;
+    if let Some(validation) = &pictures.validation {
+        train = super::joined(&train, &of(validation)?)?;
+    }
+    // `Pictures::open` has made sure of one.
+    let Some(test) = &pictures.test else { anyhow::bail!("there are no test rows to score") };
+    Ok((train, of(test)?))
 }
 
 impl Job<'_> {
@@ -194,17 +214,11 @@ impl Job<'_> {
         if share.rows.len() < 2 {
             return Ok(None);
         }
-        let mut train = self.extractor.features(&self.pictures.train, "frozen: training pictures")?;
-        if let Some(validation) = &self.pictures.validation {
-            train =
-                super::joined(&train, &self.extractor.features(validation, "frozen: validation pictures")?)?;
-        }
-        let Some(test) = &self.pictures.test else { return Ok(None) };
-        let test = self.extractor.features(test, "frozen: test pictures")?;
+        let (train, test) = &self.frozen;
         let known = train.pick(&share.rows)?;
         let (probe, report) = logistic_probe(&known, &share.labels, &held_out, rows.n_classes, &penalties())?;
         let details = json!({ "penalty": report.penalty });
-        Ok(Some(Scored::new(Predicted { ranked: probe.predict(&test)?, details }, rows)))
+        Ok(Some(Scored::new(Predicted { ranked: probe.predict(test)?, details }, rows)))
     }
 }
 

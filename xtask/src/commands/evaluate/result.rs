@@ -188,7 +188,9 @@ fn worst(confusion: &Confusion, rows: &Rows) -> String {
 
 /// What makes a score again: what was typed, with the run that it was about.
 pub fn command(run: &Path) -> String {
-    let mut words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--json").collect();
+    // `args` would panic at a name that is no text.
+    let typed_words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let mut words: Vec<String> = typed_words.filter(|word| word != "--json").collect();
     if !words.iter().any(|word| word == "--run" || word.starts_with("--run=")) {
         words.extend(["--run".to_owned(), run.display().to_string()]);
     }
