@@ -2,7 +2,7 @@
 
 use faer::Accum;
 
-use crate::product::{map_blocks, multiply, rows_of};
+use crate::product::{map_blocks, map_rows, multiply, rows_of};
 use crate::score::ranked;
 use crate::{EvalError, Features, Ranked};
 
@@ -87,8 +87,11 @@ pub fn nearest_others(features: &Features, k: usize) -> Vec<Neighbors> {
     search(features, features, k, true)
 }
 
-/// Training rows that are compared at once.
-const KEYS: usize = 2048;
+/// Queries, and training rows, that are compared at once: wide enough that a product is at the
+/// processor's limit, small enough that the similarities stay in the cache.
+const QUERIES: usize = 384;
+const KEYS: usize = 768;
+
 fn search(train: &Features, queries: &Features, k: usize, others: bool) -> Vec<Neighbors> {
     let (d, n) = (train.dim(), train.len());
     let (keys, key_norms) = unit_rows(train);
@@ -96,7 +99,7 @@ fn search(train: &Features, queries: &Features, k: usize, others: bool) -> Vec<N
     let k = k.min(n - usize::from(others));
     // Twice what two sums of d products can be off (Higham 2002, 3.5), and their rounded rows.
     let slack = 2.0 * (d as f32 + 4.0) * f32::EPSILON;
-    let blocks = map_blocks(queries.len(), |range| {
+    let blocks = map_rows(queries.len(), QUERIES, |range| {
         let mut candidates: Vec<Candidates> = range.clone().map(|_| Candidates::new(k, slack)).collect();
         let asking = rows_of(&asking[range.start * d..range.end * d], d);
         let mut similar = vec![0.0f32; range.len() * KEYS];
@@ -114,11 +117,8 @@ fn search(train: &Features, queries: &Features, k: usize, others: bool) -> Vec<N
         }
         let exactly = |(candidates, query): (Candidates, usize)| {
             let asked = queries.row(query);
-            let cosine = |row: usize| {
-                let dot: f64 =
-                    train.row(row).iter().zip(asked).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-                (row, dot / (key_norms[row] * asking_norms[query]))
-            };
+            let cosine =
+                |row: usize| (row, dot(train.row(row), asked) / (key_norms[row] * asking_norms[query]));
             let mut found: Neighbors = candidates.rows().map(cosine).collect();
             found.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             found.truncate(k);
@@ -131,13 +131,36 @@ fn search(train: &Features, queries: &Features, k: usize, others: bool) -> Vec<N
 
 /// Rows of length 1, one after the other, and the lengths that they had.
 fn unit_rows(features: &Features) -> (Vec<f32>, Vec<f64>) {
-    let norm = |row: &[f32]| row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-    // The cosine of a row of zeros is 0.
-    let norm = |row: &[f32]| Some(norm(row)).filter(|norm| *norm > 0.0).unwrap_or(1.0);
-    let norms: Vec<f64> = features.rows().map(norm).collect();
-    let rows = features.rows().zip(&norms);
-    let unit = rows.flat_map(|(row, norm)| row.iter().map(move |x| (f64::from(*x) / norm) as f32));
-    (unit.collect(), norms)
+    let d = features.dim();
+    let blocks = map_blocks(features.len(), |range| {
+        let mut unit = Vec::with_capacity(range.len() * d);
+        let mut norms = Vec::with_capacity(range.len());
+        for row in range.map(|row| features.row(row)) {
+            // The cosine of a row of zeros is 0.
+            let norm = Some(dot(row, row).sqrt()).filter(|norm| *norm > 0.0).unwrap_or(1.0);
+            unit.extend(row.iter().map(|x| (f64::from(*x) / norm) as f32));
+            norms.push(norm);
+        }
+        (unit, norms)
+    });
+    let (unit, norms): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
+    (unit.concat(), norms.concat())
+}
+
+/// The sum of products in f64. Several sums side by side keep the processor busy; what is left
+/// over is added in order.
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    const LANES: usize = 16;
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    let mut sums = [0.0f64; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+        }
+    }
+    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| f64::from(*a) * f64::from(*b));
+    sums.into_iter().chain(rest).sum()
 }
 
 /// The most similar rows so far, and those that may yet be.
@@ -272,12 +295,22 @@ mod tests {
     }
 
     #[test]
-    fn many_rows_are_searched_in_parts() {
+    fn many_long_rows_are_searched_in_parts() {
+        const D: usize = 37;
         let value = |i: usize| ((i * 2_654_435_761 % 1_000_003) as f32 / 500_000.0) - 1.0;
         let features =
-            |n: usize, from: usize| Features::new(7, (from..from + 7 * n).map(value).collect()).unwrap();
-        let (train, queries) = (features(3 * KEYS + 5, 0), features(130, 999));
-        assert_eq!(nearest(&train, &queries, 20).unwrap(), by_brute_force(&train, &queries, 20, false));
+            |n: usize, from: usize| Features::new(D, (from..from + D * n).map(value).collect()).unwrap();
+        let (train, queries) = (features(2 * KEYS + 5, 0), features(QUERIES + 30, 999));
+        let found = nearest(&train, &queries, 20).unwrap();
+        let expected = by_brute_force(&train, &queries, 20, false);
+        for ((row, similarity), (expected_row, expected)) in
+            found.iter().flatten().zip(expected.iter().flatten())
+        {
+            assert_eq!(row, expected_row);
+            // Another order of the sum.
+            assert!((similarity - expected).abs() < 1e-14, "{similarity} and {expected}");
+        }
+        assert_eq!((found.len(), found.concat().len()), (QUERIES + 30, 20 * (QUERIES + 30)));
     }
 
     #[test]

@@ -15,8 +15,13 @@ const PARTS: usize = 16;
 
 /// Rows in blocks, each handled by `f`; results in order.
 pub(crate) fn map_blocks<T: Send>(n_rows: usize, f: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
-    let of = |i: usize| i * BLOCK..((i + 1) * BLOCK).min(n_rows);
-    (0..n_rows.div_ceil(BLOCK)).into_par_iter().map(|i| f(of(i))).collect()
+    map_rows(n_rows, BLOCK, f)
+}
+
+/// Rows in blocks of `rows`, each handled by `f`; results in order.
+pub(crate) fn map_rows<T: Send>(n_rows: usize, rows: usize, f: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
+    let of = |i: usize| i * rows..((i + 1) * rows).min(n_rows);
+    (0..n_rows.div_ceil(rows)).into_par_iter().map(|i| f(of(i))).collect()
 }
 
 /// Rows in few parts, for what each of them sums up; results in order.
