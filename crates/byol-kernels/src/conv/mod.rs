@@ -5,17 +5,19 @@
 //! as many channels; images are cut into slabs that fit into a core's cache and are
 //! shared out to threads. Every value is summed in one order, whatever the threads.
 
+mod outer;
 mod pack;
+mod taps;
 pub(crate) mod tile;
 mod weight_grad;
 mod window;
+mod winograd;
 
 use rayon::prelude::*;
 
 use crate::isa::{Isa, Kernel, Path, run};
 use pack::{Layout, Packed, most_pixels, vectors};
 use tile::{Reads, Writes, for_few_pixels, for_pixels};
-pub(crate) use weight_grad::weight_grad;
 use window::{Slab, Source, Window, tiles};
 
 /// Sizes of a convolution with square stride and padding.
@@ -78,6 +80,39 @@ impl Shared {
 /// Results `[n, out_h, out_w, out_c]` of images `[n, h, w, in_c]` and weights
 /// `[out_c, in_c, kernel]`.
 pub(crate) fn forward(path: Path, shape: &Shape, images: &[f32], weights: &[f32]) -> Vec<f32> {
+    let of = if winograd::fits(shape) { winograd::forward } else { forward_directly };
+    of(path, shape, images, weights)
+}
+
+/// Gradient of the images, from that of the results; added to `so_far`, if there is one.
+pub(crate) fn input_grad(
+    path: Path,
+    shape: &Shape,
+    weights: &[f32],
+    dy: &[f32],
+    so_far: Option<Vec<f32>>,
+) -> Vec<f32> {
+    let of = if winograd::fits(shape) { winograd::input_grad } else { input_grad_directly };
+    of(path, shape, weights, dy, so_far)
+}
+
+/// Input channels below which a row of the window is taken at once by the weight gradient.
+const FEW: usize = 32;
+
+/// Gradient of the weights `[out_c, in_c, kernel]`.
+pub(crate) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
+    let of = if winograd::fits(shape) {
+        winograd::weight_grad
+    } else if shape.in_c < FEW {
+        weight_grad::weight_grad
+    } else {
+        taps::weight_grad
+    };
+    of(path, shape, images, dy)
+}
+
+/// [`forward`] of any shape.
+fn forward_directly(path: Path, shape: &Shape, images: &[f32], weights: &[f32]) -> Vec<f32> {
     let window = shape.window().flattened();
     let [kh, kw] = shape.kernel;
     let vectors = vectors(path.lanes(), shape.out_c, window.out_w);
@@ -101,8 +136,8 @@ pub(crate) fn forward(path: Path, shape: &Shape, images: &[f32], weights: &[f32]
     out
 }
 
-/// Gradient of the images, from that of the results; added to `so_far`, if there is one.
-pub(crate) fn input_grad(
+/// [`input_grad`] of any shape.
+fn input_grad_directly(
     path: Path,
     shape: &Shape,
     weights: &[f32],

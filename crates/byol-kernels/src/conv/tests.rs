@@ -134,6 +134,39 @@ proptest! {
         check(&Shape { n, h, w, in_c, out_c, kernel, stride, padding });
     }
 
+    /// Where there are channels enough for the transforms and for packed samples.
+    #[test]
+    fn wide_shapes_are_right(
+        n in 1usize..4,
+        h in 1usize..12,
+        w in 1usize..12,
+        in_c in 30usize..72,
+        out_c in 30usize..72,
+        kernel in prop_oneof![Just([3, 3]), Just([1, 1]), Just([3, 2])],
+        stride in 1usize..3,
+        padding in 0usize..4,
+    ) {
+        prop_assume!(h + 2 * padding >= kernel[0] && w + 2 * padding >= kernel[1]);
+        check(&Shape { n, h, w, in_c, out_c, kernel, stride, padding });
+    }
+
+    /// What is no number reaches every result that sees it, and no other image.
+    #[test]
+    fn no_number_stays_no_number(at in 0usize..64, channels in 30usize..40) {
+        let s = Shape { n: 2, h: 8, w: 8, in_c: channels, out_c: 33, kernel: [3, 3], stride: 1, padding: 1 };
+        let mut x = numbers(2 * 64 * channels, 1);
+        x[at * channels] = f32::NAN;
+        let y = forward(Path::current(), &s, &x, &numbers(33 * channels * 9, 2));
+        for pixel in 0..128 {
+            let near = pixel < 64
+                && (pixel / 8usize).abs_diff(at / 8) < 2
+                && (pixel % 8).abs_diff(at % 8) < 2;
+            let nan = y[pixel * 33..][..33].iter().filter(|y| y.is_nan()).count();
+            prop_assert!(!near || nan == 33);
+            prop_assert!(pixel < 64 || nan == 0);
+        }
+    }
+
     #[test]
     fn threads_change_no_bit(n in 1usize..9, side in 1usize..12, channels in 1usize..70) {
         let s = Shape { n, h: side, w: side, in_c: channels, out_c: channels, kernel: [3, 3], stride: 1, padding: 1 };

@@ -151,32 +151,41 @@ pub(crate) unsafe fn accumulate<I: Isa, const P: usize, const C: usize, const SO
     }
 }
 
-/// `I::$f::<P, …>($args)` for P from 1 to 14, or to 7.
+/// `I::$f::<P, …>($args)` for P from 1 to 14, or to 7: by a table of functions, for a compiler that
+/// saw which is called would inline them all, and not keep their sums in registers.
 macro_rules! for_pixels {
-    ($p:expr, $isa:ty, $f:ident, [$($rest:tt)*], $args:tt) => {
-        match $p {
-            8 => <$isa>::$f::<8, $($rest)*> $args,
-            9 => <$isa>::$f::<9, $($rest)*> $args,
-            10 => <$isa>::$f::<10, $($rest)*> $args,
-            11 => <$isa>::$f::<11, $($rest)*> $args,
-            12 => <$isa>::$f::<12, $($rest)*> $args,
-            13 => <$isa>::$f::<13, $($rest)*> $args,
-            14 => <$isa>::$f::<14, $($rest)*> $args,
-            few => for_few_pixels!(few, $isa, $f, [$($rest)*], $args),
-        }
-    };
+    ($p:expr, $isa:ty, $f:ident, [$($rest:tt)*], $args:tt) => {{
+        let all = [
+            <$isa>::$f::<1, $($rest)*>,
+            <$isa>::$f::<2, $($rest)*>,
+            <$isa>::$f::<3, $($rest)*>,
+            <$isa>::$f::<4, $($rest)*>,
+            <$isa>::$f::<5, $($rest)*>,
+            <$isa>::$f::<6, $($rest)*>,
+            <$isa>::$f::<7, $($rest)*>,
+            <$isa>::$f::<8, $($rest)*>,
+            <$isa>::$f::<9, $($rest)*>,
+            <$isa>::$f::<10, $($rest)*>,
+            <$isa>::$f::<11, $($rest)*>,
+            <$isa>::$f::<12, $($rest)*>,
+            <$isa>::$f::<13, $($rest)*>,
+            <$isa>::$f::<14, $($rest)*>,
+        ];
+        (all[$p - 1]) $args
+    }};
 }
 macro_rules! for_few_pixels {
-    ($p:expr, $isa:ty, $f:ident, [$($rest:tt)*], $args:tt) => {
-        match $p {
-            1 => <$isa>::$f::<1, $($rest)*> $args,
-            2 => <$isa>::$f::<2, $($rest)*> $args,
-            3 => <$isa>::$f::<3, $($rest)*> $args,
-            4 => <$isa>::$f::<4, $($rest)*> $args,
-            5 => <$isa>::$f::<5, $($rest)*> $args,
-            6 => <$isa>::$f::<6, $($rest)*> $args,
-            _ => <$isa>::$f::<7, $($rest)*> $args,
-        }
-    };
+    ($p:expr, $isa:ty, $f:ident, [$($rest:tt)*], $args:tt) => {{
+        let all = [
+            <$isa>::$f::<1, $($rest)*>,
+            <$isa>::$f::<2, $($rest)*>,
+            <$isa>::$f::<3, $($rest)*>,
+            <$isa>::$f::<4, $($rest)*>,
+            <$isa>::$f::<5, $($rest)*>,
+            <$isa>::$f::<6, $($rest)*>,
+            <$isa>::$f::<7, $($rest)*>,
+        ];
+        (all[$p - 1]) $args
+    }};
 }
 pub(crate) use {for_few_pixels, for_pixels};

@@ -2,18 +2,12 @@
 
 use rayon::prelude::*;
 
+use super::outer::{Shares, total};
 use super::pack::{most_pixels, vectors};
-use super::tile::{Pixels, Sums, for_few_pixels, for_pixels};
+use super::tile::{Pixels, Sums, for_pixels};
 use super::window::{Slab, Source, Window, tiles};
 use super::{Shape, Shared};
 use crate::isa::{Isa, Kernel, Path, run};
-
-/// Floats of partial weight gradients at most.
-const PARTIALS: usize = 4 << 20;
-/// Result channels of the widest panel of weight gradients.
-const WIDEST: usize = 32;
-/// Tasks that a weight gradient is cut into at least, where it can be.
-const TASKS: usize = 32;
 
 /// Gradient of the weights `[out_c, in_c, kernel]`. Cut by images and panels in a way that
 /// depends on the shape alone; the parts are added in their order.
@@ -24,21 +18,17 @@ pub(crate) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32])
     let panel = window.rows * window.row_len() * width;
     let n_panels = shape.out_c.div_ceil(width);
     let slabs = window.slabs(shape.n);
-    // By what the widest panel takes, so that every path adds the same parts.
-    let padded = window.rows * window.row_len() * shape.out_c.next_multiple_of(WIDEST);
-    let groups = (PARTIALS / padded.max(1)).clamp(1, TASKS.min(slabs.len().max(1)));
-    let panels_each = n_panels.div_ceil(TASKS.div_ceil(groups)).max(1);
-    let splits = n_panels.div_ceil(panels_each);
+    let taps = shape.kernel[0] * shape.kernel[1];
+    let shares = Shares::new(taps, [shape.in_c, shape.out_c], width, slabs.len(), 1);
     let rows = tiles(window.row_len(), most_pixels(path.lanes(), vectors));
-    let mut partials = vec![0.0f32; groups * n_panels * panel];
+    let mut partials = vec![0.0f32; shares.groups * n_panels * panel];
     let to = Shared(partials.as_mut_ptr());
     assert!(images.len() >= shape.n * window.in_len(), "images are shorter than their shape");
     assert!(dy.len() >= shape.n * window.out_h * window.out_w * shape.out_c, "gradients are shorter");
-    (0..groups * splits).into_par_iter().for_each(|task| {
-        let (group, split) = (task / splits, task % splits);
-        let panels = split * panels_each..((split + 1) * panels_each).min(n_panels);
-        let range = group * slabs.len() / groups..(group + 1) * slabs.len() / groups;
-        for slab in &slabs[range] {
+    (0..shares.groups * shares.splits).into_par_iter().for_each(|task| {
+        let (group, split) = (task / shares.splits, task % shares.splits);
+        let (first, last) = shares.panels(split);
+        for slab in &slabs[shares.blocks(group)] {
             window.with_source(images, slab, |source| {
                 let partial = to.at(group * n_panels * panel);
                 let kernel = Accumulate {
@@ -46,7 +36,7 @@ pub(crate) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32])
                     slab,
                     source,
                     dy: dy.as_ptr(),
-                    panels: panels.clone(),
+                    panels: first..last,
                     width,
                     rows: &rows,
                     to: Shared(partial),
@@ -57,15 +47,7 @@ pub(crate) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32])
             });
         }
     });
-    let (sum, rest) = partials.split_at_mut(n_panels * panel);
-    sum.par_chunks_mut(4096).enumerate().for_each(|(i, sum)| {
-        for part in rest.chunks_exact(n_panels * panel) {
-            for (sum, x) in sum.iter_mut().zip(&part[i * 4096..]) {
-                *sum += x;
-            }
-        }
-    });
-    shape.layout().unpack(sum, width)
+    shape.layout().unpack(total(&mut partials, n_panels * panel), width)
 }
 
 struct Accumulate<'a> {

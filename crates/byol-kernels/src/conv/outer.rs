@@ -1,0 +1,179 @@
+//! Sums of products of every input channel with every result channel over some samples (pixels,
+//! or tiles of a transform): what a weight gradient is made of.
+//!
+//! Samples are packed first, a cache line of input channels and a panel of result channels each
+//! one sample after the other: read where they lie, those of wide layers would share a few
+//! sets of the cache.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::tile::{Pixels, Sums, for_pixels};
+use super::window::tiles;
+use crate::isa::{Isa, load, store};
+
+/// Samples of a block: their lines of a few channels stay in a core's first-level cache.
+pub(super) const SAMPLES: usize = 128;
+/// Input channels that lie side by side: a line of the cache.
+pub(super) const LINE: usize = 16;
+
+/// Places in packed samples: channels `wide` side by side, then the next of `len` samples, then
+/// the next channels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Packing {
+    pub len: usize,
+    pub wide: usize,
+}
+
+impl Packing {
+    /// Floats of `channels`.
+    pub fn floats(self, channels: usize) -> usize {
+        channels.next_multiple_of(self.wide) * self.len
+    }
+
+    /// Of a channel of a sample.
+    #[inline(always)]
+    pub fn at(self, sample: usize, channel: usize) -> usize {
+        (channel / self.wide * self.len + sample) * self.wide + channel % self.wide
+    }
+}
+
+/// Copies `c` channels of a sample.
+///
+/// # Safety
+///
+/// `from` is readable for `c` values, `to` writable as `packing` says.
+#[inline(always)]
+pub(super) unsafe fn pack<I: Isa>(from: *const f32, c: usize, to: *mut f32, packing: Packing, sample: usize) {
+    let mut at = 0;
+    while at < c {
+        let n = (c - at).min(I::LANES);
+        // SAFETY: at + n is at most c.
+        unsafe { store::<I>(to.wrapping_add(packing.at(sample, at)), load::<I>(from.add(at), n), n) };
+        at += n;
+    }
+}
+
+/// Packed samples and where their products are summed.
+#[derive(Clone, Copy)]
+pub(super) struct Outer<'a> {
+    /// Samples.
+    pub len: usize,
+    pub in_c: usize,
+    pub out_c: usize,
+    /// Result channels of a panel.
+    pub width: usize,
+    /// Panels that are wanted.
+    pub panels: (usize, usize),
+    /// Parts of a line of input channels, by size of the last: see [`parts`].
+    pub parts: &'a [Vec<(usize, usize)>],
+    pub pixels: *const f32,
+    pub gradients: *const f32,
+    /// `[panel][input channel][result channel of the panel]`, of all panels.
+    pub to: *mut f32,
+}
+
+/// How lines of up to 1 to `LINE` channels are cut into tiles of at most `most`.
+pub(super) fn parts(most: usize) -> Vec<Vec<(usize, usize)>> {
+    (1..=LINE).map(|n| tiles(n, most)).collect()
+}
+
+impl Outer<'_> {
+    /// Adds the products of all samples.
+    ///
+    /// # Safety
+    ///
+    /// Samples are readable and sums writable as the fields say.
+    #[inline(always)]
+    pub unsafe fn add<I: Isa, const C: usize>(self) {
+        let Self { len, in_c, out_c, width, panels, parts, pixels, gradients, to } = self;
+        let samples = Pixels { images: 1, ys: 1, xs: len, x: [0, 0, LINE], dy: [0, 0, width] };
+        for panel in panels.0..panels.1 {
+            let cols = (out_c - panel * width).min(width);
+            let dy = gradients.wrapping_add(panel * len * width);
+            for first in (0..in_c).step_by(LINE) {
+                for &(k, size) in &parts[(in_c - first).min(LINE) - 1] {
+                    let x = pixels.wrapping_add(first * len + k);
+                    let to = to.wrapping_add((panel * in_c + first + k) * width);
+                    let sums = Sums { x, dy, cols, to };
+                    // SAFETY: passed on.
+                    unsafe {
+                        if cols == width {
+                            for_pixels!(size, I, accumulate, [C, false], (samples, sums));
+                        } else {
+                            for_pixels!(size, I, accumulate, [C, true], (samples, sums));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How the sums of a weight gradient are shared out: `groups` of blocks, each with sums of its
+/// own, and `splits` of the panels. By the shape alone, so that every path adds the same parts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shares {
+    pub groups: usize,
+    pub splits: usize,
+    panels: usize,
+    panels_each: usize,
+    blocks: usize,
+}
+
+/// Floats of partial sums at most.
+const PARTIALS: usize = 4 << 20;
+/// Result channels of the widest panel.
+const WIDEST: usize = 32;
+/// Tasks that it is cut into at least, where it can be.
+const TASKS: usize = 32;
+
+impl Shares {
+    /// `sums` values of each pair of channels; each group is `apart` tasks anyway.
+    pub fn new(sums: usize, [in_c, out_c]: [usize; 2], width: usize, blocks: usize, apart: usize) -> Self {
+        let padded = sums * in_c * out_c.next_multiple_of(WIDEST);
+        let groups = (PARTIALS / padded.max(1)).clamp(1, TASKS.min(blocks.max(1)));
+        let panels = out_c.div_ceil(width);
+        let panels_each = panels.div_ceil(TASKS.div_ceil(apart * groups)).max(1);
+        Self { groups, splits: panels.div_ceil(panels_each), panels, panels_each, blocks }
+    }
+
+    /// Blocks of a group.
+    pub fn blocks(&self, group: usize) -> Range<usize> {
+        group * self.blocks / self.groups..(group + 1) * self.blocks / self.groups
+    }
+
+    /// Panels of a split: from, to.
+    pub fn panels(&self, split: usize) -> (usize, usize) {
+        (split * self.panels_each, ((split + 1) * self.panels_each).min(self.panels))
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls with `len` floats from the start of a cache line on, of any values.
+pub(super) fn with_scratch<R>(len: usize, with: impl FnOnce(*mut f32) -> R) -> R {
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < len + LINE {
+            scratch.resize(len + LINE, 0.0);
+        }
+        let from = scratch.as_mut_ptr();
+        with(from.wrapping_add(from.align_offset(4 * LINE).min(LINE)))
+    })
+}
+
+/// Adds parts of `len` values to the first, in their order.
+pub(super) fn total(parts: &mut [f32], len: usize) -> &[f32] {
+    use rayon::prelude::*;
+    let (sum, rest) = parts.split_at_mut(len);
+    sum.par_chunks_mut(4096).enumerate().for_each(|(i, sum)| {
+        for part in rest.chunks_exact(len) {
+            for (sum, x) in sum.iter_mut().zip(&part[i * 4096..]) {
+                *sum += x;
+            }
+        }
+    });
+    sum
+}

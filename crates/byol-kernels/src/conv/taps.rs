@@ -1,0 +1,151 @@
+//! Gradient of the weights where there are enough channels: one place of the window after the
+//! other, input times gradient summed over all pixels.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::outer::{LINE, Outer, Packing, SAMPLES, Shares, pack, parts, total, with_scratch};
+use super::pack::{most_pixels, vectors};
+use super::window::tiles;
+use super::{Shape, Shared};
+use crate::isa::{Isa, Kernel, Path, run};
+
+/// Gradient of the weights `[out_c, in_c, kernel]`. Cut by pixels and panels in a way that
+/// depends on the shape alone; the parts are added in their order.
+pub(super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
+    let Shape { n, h, w, in_c, out_c, .. } = *shape;
+    let ([out_h, out_w], taps) = (shape.out(), shape.kernel[0] * shape.kernel[1]);
+    assert!(images.len() >= n * h * w * in_c, "images are shorter than their shape");
+    assert!(dy.len() >= n * out_h * out_w * out_c, "gradients are shorter");
+    let vectors = vectors(path.lanes(), out_c, usize::MAX);
+    let width = vectors * path.lanes();
+    let of_one = out_c.div_ceil(width) * in_c * width;
+    let blocks = tiles(n * out_h * out_w, SAMPLES);
+    let shares = Shares::new(taps, [in_c, out_c], width, blocks.len(), 1);
+    let parts = parts(most_pixels(path.lanes(), vectors));
+    let mut partials = vec![0.0f32; shares.groups * taps * of_one];
+    let to = Shared(partials.as_mut_ptr());
+    let zeros = vec![0.0; in_c];
+    (0..shares.groups * shares.splits).into_par_iter().for_each(|task| {
+        let (group, split) = (task / shares.splits, task % shares.splits);
+        for &(start, len) in &blocks[shares.blocks(group)] {
+            let floats = Packing { len, wide: LINE }.floats(in_c);
+            let all = floats + Packing { len, wide: width }.floats(out_c);
+            with_scratch(all, |scratch| {
+                let gradients = scratch.wrapping_add(floats);
+                let outer = Outer {
+                    len,
+                    in_c,
+                    out_c,
+                    width,
+                    panels: shares.panels(split),
+                    parts: &parts,
+                    pixels: scratch,
+                    gradients,
+                    to: to.at(group * taps * of_one),
+                };
+                let (block, zeros) = (start..start + len, &zeros);
+                let kernel = Accumulate {
+                    shape,
+                    block,
+                    images,
+                    dy,
+                    zeros,
+                    outer,
+                    of_one,
+                    pixels: scratch,
+                    gradients,
+                    vectors,
+                };
+                // SAFETY: each task has panels of its own; scratch has room.
+                unsafe { run(path, kernel) };
+            });
+        }
+    });
+    let layout = shape.layout();
+    unpack(total(&mut partials, taps * of_one), taps, layout.in_c, layout.out_c, width)
+}
+
+/// `[out_c][in_c][tap]` out of `[tap][panel][in_c][result channel of the panel]`.
+fn unpack(sums: &[f32], taps: usize, in_c: usize, out_c: usize, width: usize) -> Vec<f32> {
+    let panel = in_c * width;
+    let of_one = out_c.div_ceil(width) * panel;
+    let mut weights = vec![0.0; out_c * in_c * taps];
+    weights.par_chunks_mut(width * in_c * taps).enumerate().for_each(|(p, to)| {
+        for tap in 0..taps {
+            let from = &sums[tap * of_one + p * panel..][..panel];
+            for (i, from) in from.chunks_exact(width).enumerate() {
+                for (to, from) in to[i * taps + tap..].iter_mut().step_by(in_c * taps).zip(from) {
+                    *to = *from;
+                }
+            }
+        }
+    });
+    weights
+}
+
+/// Products of a block of pixels of the results.
+struct Accumulate<'a> {
+    shape: &'a Shape,
+    block: Range<usize>,
+    images: &'a [f32],
+    dy: &'a [f32],
+    zeros: &'a [f32],
+    outer: Outer<'a>,
+    of_one: usize,
+    pixels: *mut f32,
+    gradients: *mut f32,
+    vectors: usize,
+}
+
+impl Kernel for Accumulate<'_> {
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        let Shape { in_c, out_c, .. } = *self.shape;
+        let Outer { len, width, panels, .. } = self.outer;
+        let [of_pixels, of_gradients] = [LINE, width].map(|wide| Packing { len, wide });
+        // Only the channels of these panels.
+        let first = panels.0 * width;
+        let cols = (panels.1 * width).min(out_c) - first;
+        let to = self.gradients.wrapping_add(of_gradients.at(0, first));
+        for (sample, pixel) in self.block.clone().enumerate() {
+            let from = self.dy[pixel * out_c + first..][..cols].as_ptr();
+            // SAFETY: as many channels, and scratch has room.
+            unsafe { pack::<I>(from, cols, to, of_gradients, sample) };
+        }
+        for tap in 0..self.shape.kernel[0] * self.shape.kernel[1] {
+            for (sample, pixel) in self.block.clone().enumerate() {
+                let from = self.source(pixel, tap);
+                // SAFETY: a pixel's channels or as many zeros, and scratch has room.
+                unsafe { pack::<I>(from, in_c, self.pixels, of_pixels, sample) };
+            }
+            let outer = Outer { to: self.outer.to.wrapping_add(tap * self.of_one), ..self.outer };
+            // SAFETY: the samples were packed just now, the sums are this task's.
+            unsafe {
+                match self.vectors {
+                    1 => outer.add::<I, 1>(),
+                    _ => outer.add::<I, 2>(),
+                }
+            }
+        }
+    }
+}
+
+impl Accumulate<'_> {
+    /// Input below a place of the window of a result.
+    #[inline(always)]
+    fn source(&self, pixel: usize, tap: usize) -> *const f32 {
+        let Shape { h, w, in_c, stride, padding, kernel, .. } = *self.shape;
+        let [out_h, out_w] = self.shape.out();
+        let (image, of) = (pixel / (out_h * out_w), pixel % (out_h * out_w));
+        // Below zero wraps to what is far outside.
+        let y = (of / out_w * stride + tap / kernel[1]).wrapping_sub(padding);
+        let x = (of % out_w * stride + tap % kernel[1]).wrapping_sub(padding);
+        if y < h && x < w {
+            self.images[((image * h + y) * w + x) * in_c..][..in_c].as_ptr()
+        } else {
+            self.zeros.as_ptr()
+        }
+    }
+}

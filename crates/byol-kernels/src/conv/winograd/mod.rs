@@ -1,0 +1,247 @@
+//! 3×3 windows of stride 1 by minimal filtering, F(2×2, 3×3) (Winograd 1980; Lavin and Gray
+//! 2016): 4×4 pixels and the window are transformed, multiplied value by value, summed over
+//! channels, and transformed back to 2×2 results, with 16 products in the place of 36.
+//!
+//! A block of tiles at a time: transformed pixels `[16][tile][channel]`, sixteen products of
+//! matrices by the tiles of `conv/tile.rs`, results. The gradient of the weights has the same
+//! products, the other way round.
+
+mod transform;
+mod weight_grad;
+mod weights;
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::outer::{Packing, with_scratch};
+use super::pack::most_pixels;
+use super::tile::{Reads, Writes, for_pixels};
+use super::window::tiles;
+use super::{Shape, Shared};
+use crate::isa::{Isa, Kernel, Path, run};
+use transform::{Plane, Row};
+pub(super) use weight_grad::weight_grad;
+use weights::Transformed;
+
+/// Side of the transformed tile, and of its results.
+const SIDE: usize = 4;
+const STEP: usize = 2;
+/// Channels below which the transforms cost more than they save.
+const FEWEST: usize = 32;
+/// Floats of a block's transformed pixels and results: half of a core's second-level cache.
+const BLOCK: usize = 64 * 1024;
+
+/// Whether it is worth it.
+pub(super) fn fits(shape: &Shape) -> bool {
+    let [out_h, out_w] = shape.out();
+    shape.kernel == [3, 3]
+        && shape.stride == 1
+        && shape.padding <= 2
+        && shape.in_c.min(shape.out_c) >= FEWEST
+        && out_h.min(out_w) > 1
+}
+
+/// Results in tiles of 2×2.
+#[derive(Debug, Clone, Copy)]
+struct Tiles {
+    n: usize,
+    rows: usize,
+    cols: usize,
+}
+
+impl Tiles {
+    fn new(n: usize, out_h: usize, out_w: usize) -> Self {
+        Self { n, rows: out_h.div_ceil(STEP), cols: out_w.div_ceil(STEP) }
+    }
+
+    fn len(&self) -> usize {
+        self.n * self.rows * self.cols
+    }
+
+    /// Image, and row and column of the first result.
+    fn at(&self, tile: usize) -> (usize, usize, usize) {
+        let (image, of) = (tile / (self.rows * self.cols), tile % (self.rows * self.cols));
+        (image, of / self.cols * STEP, of % self.cols * STEP)
+    }
+
+    /// Cut into blocks of at most so many tiles. The same for any number of threads.
+    fn blocks(&self, most: usize) -> Vec<Range<usize>> {
+        tiles(self.len(), most).into_iter().map(|(start, len)| start..start + len).collect()
+    }
+}
+
+/// Results of images and weights, as [`super::forward`].
+pub(super) fn forward(path: Path, shape: &Shape, images: &[f32], weights: &[f32]) -> Vec<f32> {
+    let [out_h, out_w] = shape.out();
+    let strides = [3, 1, 9];
+    let of = weights::Weights { values: weights, start: 0, out: 9 * shape.in_c, strides };
+    let transformed = Transformed::new(path, of, shape.in_c, shape.out_c);
+    let origin = -(shape.padding as isize);
+    let from = Plane { h: shape.h, w: shape.w, c: shape.in_c, origin };
+    let to = Plane { h: out_h, w: out_w, c: shape.out_c, origin: 0 };
+    let len = shape.n * out_h * out_w * shape.out_c;
+    let mut out: Vec<f32> = Vec::with_capacity(len);
+    // SAFETY: every result is written once.
+    unsafe {
+        correlate(path, shape.n, images, from, &transformed, Shared(out.as_mut_ptr()), to, false);
+        out.set_len(len);
+    }
+    out
+}
+
+/// Gradient of the images, as [`super::input_grad`].
+pub(super) fn input_grad(
+    path: Path,
+    shape: &Shape,
+    weights: &[f32],
+    dy: &[f32],
+    so_far: Option<Vec<f32>>,
+) -> Vec<f32> {
+    let [out_h, out_w] = shape.out();
+    // A correlation of the results' gradient with the window backwards.
+    let of =
+        weights::Weights { values: weights, start: 8, out: 9, strides: [-3, -1, 9 * shape.in_c as isize] };
+    let transformed = Transformed::new(path, of, shape.out_c, shape.in_c);
+    let from = Plane { h: out_h, w: out_w, c: shape.out_c, origin: shape.padding as isize - 2 };
+    let to = Plane { h: shape.h, w: shape.w, c: shape.in_c, origin: 0 };
+    let len = shape.n * shape.h * shape.w * shape.in_c;
+    let add = so_far.is_some();
+    let mut dx = so_far.unwrap_or_else(|| Vec::with_capacity(len));
+    assert!(!add || dx.len() == len, "a gradient of another shape");
+    // SAFETY: every pixel is written once.
+    unsafe {
+        correlate(path, shape.n, dy, from, &transformed, Shared(dx.as_mut_ptr()), to, add);
+        dx.set_len(len);
+    }
+    dx
+}
+
+/// # Safety
+///
+/// `to` is writable as `n` planes `onto`, by nobody else; with `add` they have values.
+unsafe fn correlate(
+    path: Path,
+    n: usize,
+    images: &[f32],
+    from: Plane,
+    weights: &Transformed,
+    to: Shared,
+    onto: Plane,
+    add: bool,
+) {
+    assert!(images.len() >= n * from.len(), "images are shorter than their shape");
+    let grid = Tiles::new(n, onto.h, onto.w);
+    let zeros = vec![0.0; from.c];
+    let values = SIDE * SIDE * (from.c + onto.c);
+    let most = (BLOCK / values).clamp(24, 384);
+    grid.blocks(most).into_par_iter().for_each(|block| {
+        let len = block.len();
+        with_scratch(values * len, |scratch| {
+            let results = scratch.wrapping_add(SIDE * SIDE * from.c * len);
+            let groups = tiles(len, most_pixels(path.lanes(), weights.vectors));
+            let kernel = Block {
+                grid,
+                block,
+                images,
+                zeros: &zeros,
+                from,
+                weights,
+                groups: &groups,
+                pixels: scratch,
+                results,
+                to,
+                onto,
+                add,
+            };
+            // SAFETY: passed on; scratch has what the kernel says.
+            unsafe { run(path, kernel) };
+        });
+    });
+}
+
+/// A block of tiles, from images to results; `pixels` and `results` have room for their
+/// transforms.
+struct Block<'a> {
+    grid: Tiles,
+    block: Range<usize>,
+    images: &'a [f32],
+    zeros: &'a [f32],
+    from: Plane,
+    weights: &'a Transformed,
+    groups: &'a [(usize, usize)],
+    pixels: *mut f32,
+    results: *mut f32,
+    to: Shared,
+    onto: Plane,
+    add: bool,
+}
+
+impl Kernel for Block<'_> {
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        // SAFETY: passed on.
+        unsafe {
+            self.pixels::<I>();
+            match self.weights.vectors {
+                1 => self.products::<I, 1>(),
+                _ => self.products::<I, 2>(),
+            }
+            self.results::<I>();
+        }
+    }
+}
+
+impl Block<'_> {
+    #[inline(always)]
+    unsafe fn pixels<I: Isa>(&self) {
+        let (c, len) = (self.from.c, self.block.len());
+        for (nth, tile) in self.block.clone().enumerate() {
+            let (image, y, x) = self.grid.at(tile);
+            let at = self.from.tile(self.images, image, y, x, self.zeros);
+            for i in 0..SIDE {
+                let to = self.pixels.wrapping_add(SIDE * i * len * c);
+                let row = Row { to, step: len * c, packing: Packing { len, wide: c }, sample: nth };
+                // SAFETY: the tile's pixels and the place for their transform are there.
+                unsafe { transform::pixels_row::<I>(&at, i, c, row) };
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn products<I: Isa, const C: usize>(&self) {
+        let (in_c, out_c, len) = (self.from.c, self.onto.c, self.block.len());
+        let Transformed { width, panel, .. } = *self.weights;
+        for (t, weights) in self.weights.values.chunks_exact(self.weights.of_one).enumerate() {
+            for (p, weights) in weights.chunks_exact(panel).enumerate() {
+                let channel = p * width;
+                let cols = (out_c - channel).min(width);
+                for &(x, size) in self.groups {
+                    let base = self.pixels.wrapping_add((t * len + x) * in_c);
+                    let reads = Reads { base, step: in_c, rows: 1, row: 0, len: in_c };
+                    let to = self.results.wrapping_add((t * len + x) * out_c + channel);
+                    let writes = Writes { add: false, to, step: out_c, cols };
+                    let weights = weights.as_ptr();
+                    // SAFETY: both are in the scratch, the panel has all weights.
+                    unsafe { for_pixels!(size, I, correlate, [C], (reads, weights, writes)) };
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn results<I: Isa>(&self) {
+        let (c, len) = (self.onto.c, self.block.len());
+        for (nth, tile) in self.block.clone().enumerate() {
+            let (image, y, x) = self.grid.at(tile);
+            let from = self.results.wrapping_add(nth * c);
+            let at = |dy: usize, dx: usize| {
+                let inside = y + dy < self.onto.h && x + dx < self.onto.w;
+                inside.then(|| self.to.at(((image * self.onto.h + y + dy) * self.onto.w + x + dx) * c))
+            };
+            let to = [[at(0, 0), at(0, 1)], [at(1, 0), at(1, 1)]];
+            // SAFETY: the sums are there, and the places are in the plane.
+            unsafe { transform::results::<I>(from, len * c, c, to, self.add) };
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Gradient of the weights: of each tile, transformed pixels times transformed gradients of
+//! results, summed over tiles.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::super::outer::{LINE, Outer, Packing, SAMPLES, Shares, parts, total, with_scratch};
+use super::super::pack::{most_pixels, vectors};
+use super::super::{Shape, Shared};
+use super::transform::{self, Plane, Row};
+use super::{SIDE, Tiles, weights};
+use crate::isa::{Isa, Kernel, Path, run};
+
+/// Gradient of the weights `[out_c, in_c, 3, 3]`. Cut by tiles, rows of the transform and
+/// panels in a way that depends on the shape alone; the parts are added in their order.
+pub(in super::super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
+    let Shape { n, in_c, out_c, .. } = *shape;
+    let [out_h, out_w] = shape.out();
+    let from = Plane { h: shape.h, w: shape.w, c: in_c, origin: -(shape.padding as isize) };
+    let of = Plane { h: out_h, w: out_w, c: out_c, origin: 0 };
+    assert!(images.len() >= n * from.len(), "images are shorter than their shape");
+    assert!(dy.len() >= n * of.len(), "gradients are shorter");
+    let vectors = vectors(path.lanes(), out_c, usize::MAX);
+    let width = vectors * path.lanes();
+    let of_one = out_c.div_ceil(width) * in_c * width;
+    let grid = Tiles::new(n, out_h, out_w);
+    let blocks = grid.blocks(SAMPLES);
+    let shares = Shares::new(SIDE * SIDE, [in_c, out_c], width, blocks.len(), SIDE);
+    let parts = parts(most_pixels(path.lanes(), vectors));
+    let mut partials = vec![0.0f32; shares.groups * SIDE * SIDE * of_one];
+    let to = Shared(partials.as_mut_ptr());
+    let zeros = vec![0.0; in_c.max(out_c)];
+    (0..shares.groups * SIDE * shares.splits).into_par_iter().for_each(|task| {
+        let (group, row, split) =
+            (task / (SIDE * shares.splits), task / shares.splits % SIDE, task % shares.splits);
+        for block in &blocks[shares.blocks(group)] {
+            let len = block.len();
+            let floats = Packing { len, wide: LINE }.floats(in_c);
+            let all = SIDE * (floats + Packing { len, wide: width }.floats(out_c));
+            with_scratch(all, |scratch| {
+                let outer = Outer {
+                    len,
+                    in_c,
+                    out_c,
+                    width,
+                    panels: shares.panels(split),
+                    parts: &parts,
+                    pixels: scratch,
+                    gradients: scratch.wrapping_add(SIDE * floats),
+                    to: to.at((group * SIDE + row) * SIDE * of_one),
+                };
+                let gradients = scratch.wrapping_add(SIDE * floats);
+                let block = block.clone();
+                let zeros = &zeros;
+                let kernel = Accumulate {
+                    grid,
+                    block,
+                    images,
+                    from,
+                    dy,
+                    of,
+                    zeros,
+                    row,
+                    outer,
+                    pixels: scratch,
+                    gradients,
+                    vectors,
+                };
+                // SAFETY: each task has a row and panels of its own; scratch has room.
+                unsafe { run(path, kernel) };
+            });
+        }
+    });
+    weights::unpack(total(&mut partials, SIDE * SIDE * of_one), in_c, out_c, width)
+}
+
+/// Products of a block in one row of the transform.
+struct Accumulate<'a> {
+    grid: Tiles,
+    block: Range<usize>,
+    images: &'a [f32],
+    from: Plane,
+    dy: &'a [f32],
+    of: Plane,
+    zeros: &'a [f32],
+    row: usize,
+    outer: Outer<'a>,
+    pixels: *mut f32,
+    gradients: *mut f32,
+    vectors: usize,
+}
+
+impl Kernel for Accumulate<'_> {
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        // SAFETY: passed on.
+        unsafe {
+            self.transforms::<I>();
+            match self.vectors {
+                1 => self.products::<I, 1>(),
+                _ => self.products::<I, 2>(),
+            }
+        }
+    }
+}
+
+impl Accumulate<'_> {
+    fn packings(&self) -> [Packing; 2] {
+        [LINE, self.outer.width].map(|wide| Packing { len: self.outer.len, wide })
+    }
+
+    #[inline(always)]
+    unsafe fn transforms<I: Isa>(&self) {
+        let (in_c, out_c, width) = (self.from.c, self.of.c, self.outer.width);
+        let [of_pixels, of_gradients] = self.packings();
+        // Only the channels of these panels.
+        let first = self.outer.panels.0 * width;
+        let cols = (self.outer.panels.1 * width).min(out_c) - first;
+        let gradients_to = self.gradients.wrapping_add(of_gradients.at(0, first));
+        let zeros = self.zeros.as_ptr();
+        for (sample, tile) in self.block.clone().enumerate() {
+            let (image, y, x) = self.grid.at(tile);
+            let pixels = self.from.tile(self.images, image, y, x, self.zeros);
+            let gradients = self.of.results(self.dy, image, y, x, self.zeros);
+            let gradients = gradients.map(|row| row.map(|at| at.wrapping_add(first)));
+            let to = Row { to: self.pixels, step: of_pixels.floats(in_c), packing: of_pixels, sample };
+            let step = of_gradients.floats(out_c);
+            let gradients_to = Row { to: gradients_to, step, packing: of_gradients, sample };
+            // SAFETY: pixels and gradients are in the images or zeros, and scratch has room.
+            unsafe {
+                transform::pixels_row::<I>(&pixels, self.row, in_c, to);
+                transform::gradients_row::<I>(&gradients, zeros, self.row, cols, gradients_to);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn products<I: Isa, const C: usize>(&self) {
+        let [of_pixels, of_gradients] = self.packings();
+        let Outer { in_c, out_c, width, .. } = self.outer;
+        for t in 0..SIDE {
+            let outer = Outer {
+                pixels: self.pixels.wrapping_add(t * of_pixels.floats(in_c)),
+                gradients: self.gradients.wrapping_add(t * of_gradients.floats(out_c)),
+                to: self.outer.to.wrapping_add(t * out_c.div_ceil(width) * in_c * width),
+                ..self.outer
+            };
+            // SAFETY: the samples were written just now, the sums are this task's.
+            unsafe { outer.add::<I, C>() };
+        }
+    }
+}
