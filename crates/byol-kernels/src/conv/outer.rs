@@ -8,6 +8,9 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use rayon::prelude::*;
+
+use super::Shared;
 use super::tile::{Pixels, Sums, for_pixels};
 use super::window::tiles;
 use crate::isa::{Isa, load, store};
@@ -164,16 +167,49 @@ pub(super) fn with_scratch<R>(len: usize, with: impl FnOnce(*mut f32) -> R) -> R
     })
 }
 
-/// Adds parts of `len` values to the first, in their order.
-pub(super) fn total(parts: &mut [f32], len: usize) -> &[f32] {
-    use rayon::prelude::*;
-    let (sum, rest) = parts.split_at_mut(len);
-    sum.par_chunks_mut(4096).enumerate().for_each(|(i, sum)| {
-        for part in rest.chunks_exact(len) {
-            for (sum, x) in sum.iter_mut().zip(&part[i * 4096..]) {
-                *sum += x;
+/// Sums of the groups, each of which a task clears before it adds to its own: memory that is
+/// written where it is used.
+pub(super) struct Partials {
+    values: Vec<f32>,
+    groups: usize,
+    len: usize,
+}
+
+impl Partials {
+    pub fn new(groups: usize, len: usize) -> Self {
+        Self { values: Vec::with_capacity(groups * len), groups, len }
+    }
+
+    pub fn shared(&mut self) -> Shared {
+        Shared(self.values.as_mut_ptr())
+    }
+
+    /// The groups' sums, added in their order.
+    ///
+    /// # Safety
+    ///
+    /// All of them were written.
+    pub unsafe fn total(&mut self) -> &[f32] {
+        // SAFETY: as many were asked for, and written.
+        unsafe { self.values.set_len(self.groups * self.len) };
+        let (sum, rest) = self.values.split_at_mut(self.len);
+        sum.par_chunks_mut(4096).enumerate().for_each(|(i, sum)| {
+            for part in rest.chunks_exact(self.len) {
+                for (sum, x) in sum.iter_mut().zip(&part[i * 4096..]) {
+                    *sum += x;
+                }
             }
-        }
-    });
-    sum
+        });
+        sum
+    }
+}
+
+/// Zeros in panels `from` to `to` of `len` values each.
+///
+/// # Safety
+///
+/// They are writable.
+pub(super) unsafe fn clear(at: *mut f32, (from, to): (usize, usize), len: usize) {
+    // SAFETY: passed on.
+    unsafe { at.wrapping_add(from * len).write_bytes(0, (to - from) * len) };
 }

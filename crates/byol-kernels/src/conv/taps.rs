@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::outer::{LINE, Outer, Packing, SAMPLES, Shares, pack, parts, total, with_scratch};
+use super::Shape;
+use super::outer::{LINE, Outer, Packing, Partials, SAMPLES, Shares, clear, pack, parts, with_scratch};
 use super::pack::{most_pixels, vectors};
 use super::window::tiles;
-use super::{Shape, Shared};
 use crate::isa::{Isa, Kernel, Path, run};
 
 /// Gradient of the weights `[out_c, in_c, kernel]`. Cut by pixels and panels in a way that
@@ -24,27 +24,24 @@ pub(super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32])
     let blocks = tiles(n * out_h * out_w, SAMPLES);
     let shares = Shares::new(taps, [in_c, out_c], width, blocks.len(), 1);
     let parts = parts(most_pixels(path.lanes(), vectors));
-    let mut partials = vec![0.0f32; shares.groups * taps * of_one];
-    let to = Shared(partials.as_mut_ptr());
+    let mut partials = Partials::new(shares.groups, taps * of_one);
+    let to = partials.shared();
     let zeros = vec![0.0; in_c];
     (0..shares.groups * shares.splits).into_par_iter().for_each(|task| {
         let (group, split) = (task / shares.splits, task % shares.splits);
+        let panels = shares.panels(split);
+        let to = to.at(group * taps * of_one);
+        for tap in 0..taps {
+            // SAFETY: this task's panels.
+            unsafe { clear(to.wrapping_add(tap * of_one), panels, in_c * width) };
+        }
         for &(start, len) in &blocks[shares.blocks(group)] {
             let floats = Packing { len, wide: LINE }.floats(in_c);
             let all = floats + Packing { len, wide: width }.floats(out_c);
             with_scratch(all, |scratch| {
                 let gradients = scratch.wrapping_add(floats);
-                let outer = Outer {
-                    len,
-                    in_c,
-                    out_c,
-                    width,
-                    panels: shares.panels(split),
-                    parts: &parts,
-                    pixels: scratch,
-                    gradients,
-                    to: to.at(group * taps * of_one),
-                };
+                let outer =
+                    Outer { len, in_c, out_c, width, panels, parts: &parts, pixels: scratch, gradients, to };
                 let (block, zeros) = (start..start + len, &zeros);
                 let kernel = Accumulate {
                     shape,
@@ -63,8 +60,8 @@ pub(super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32])
             });
         }
     });
-    let layout = shape.layout();
-    unpack(total(&mut partials, taps * of_one), taps, layout.in_c, layout.out_c, width)
+    // SAFETY: the tasks cleared all of it.
+    unpack(unsafe { partials.total() }, taps, in_c, out_c, width)
 }
 
 /// `[out_c][in_c][tap]` out of `[tap][panel][in_c][result channel of the panel]`.
@@ -73,11 +70,15 @@ fn unpack(sums: &[f32], taps: usize, in_c: usize, out_c: usize, width: usize) ->
     let of_one = out_c.div_ceil(width) * panel;
     let mut weights = vec![0.0; out_c * in_c * taps];
     weights.par_chunks_mut(width * in_c * taps).enumerate().for_each(|(p, to)| {
-        for tap in 0..taps {
-            let from = &sums[tap * of_one + p * panel..][..panel];
-            for (i, from) in from.chunks_exact(width).enumerate() {
-                for (to, from) in to[i * taps + tap..].iter_mut().step_by(in_c * taps).zip(from) {
-                    *to = *from;
+        // A line of input channels at a time, so that both sides stay in the cache.
+        for first in (0..in_c).step_by(LINE) {
+            let lines = first..(first + LINE).min(in_c);
+            for (o, to) in to.chunks_exact_mut(in_c * taps).enumerate() {
+                for tap in 0..taps {
+                    let from = &sums[tap * of_one + p * panel..][..panel];
+                    for i in lines.clone() {
+                        to[i * taps + tap] = from[i * width + o];
+                    }
                 }
             }
         }

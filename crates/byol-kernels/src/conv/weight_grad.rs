@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::outer::{Shares, total};
+use super::outer::{Partials, Shares, clear};
 use super::pack::{most_pixels, vectors};
 use super::tile::{Pixels, Sums, for_pixels};
 use super::window::{Slab, Source, Window, tiles};
@@ -21,16 +21,18 @@ pub(crate) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32])
     let taps = shape.kernel[0] * shape.kernel[1];
     let shares = Shares::new(taps, [shape.in_c, shape.out_c], width, slabs.len(), 1);
     let rows = tiles(window.row_len(), most_pixels(path.lanes(), vectors));
-    let mut partials = vec![0.0f32; shares.groups * n_panels * panel];
-    let to = Shared(partials.as_mut_ptr());
+    let mut partials = Partials::new(shares.groups, n_panels * panel);
+    let to = partials.shared();
     assert!(images.len() >= shape.n * window.in_len(), "images are shorter than their shape");
     assert!(dy.len() >= shape.n * window.out_h * window.out_w * shape.out_c, "gradients are shorter");
     (0..shares.groups * shares.splits).into_par_iter().for_each(|task| {
         let (group, split) = (task / shares.splits, task % shares.splits);
         let (first, last) = shares.panels(split);
+        let partial = to.at(group * n_panels * panel);
+        // SAFETY: this task's panels.
+        unsafe { clear(partial, (first, last), panel) };
         for slab in &slabs[shares.blocks(group)] {
             window.with_source(images, slab, |source| {
-                let partial = to.at(group * n_panels * panel);
                 let kernel = Accumulate {
                     window: &window,
                     slab,
@@ -47,7 +49,8 @@ pub(crate) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32])
             });
         }
     });
-    shape.layout().unpack(total(&mut partials, n_panels * panel), width)
+    // SAFETY: the tasks cleared all of it.
+    shape.layout().unpack(unsafe { partials.total() }, width)
 }
 
 struct Accumulate<'a> {

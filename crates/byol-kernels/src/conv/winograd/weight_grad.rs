@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::outer::{LINE, Outer, Packing, SAMPLES, Shares, parts, total, with_scratch};
+use super::super::Shape;
+use super::super::outer::{LINE, Outer, Packing, Partials, SAMPLES, Shares, clear, parts, with_scratch};
 use super::super::pack::{most_pixels, vectors};
-use super::super::{Shape, Shared};
 use super::transform::{self, Plane, Row};
 use super::{SIDE, Tiles, weights};
 use crate::isa::{Isa, Kernel, Path, run};
@@ -28,12 +28,18 @@ pub(in super::super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], d
     let blocks = grid.blocks(SAMPLES);
     let shares = Shares::new(SIDE * SIDE, [in_c, out_c], width, blocks.len(), SIDE);
     let parts = parts(most_pixels(path.lanes(), vectors));
-    let mut partials = vec![0.0f32; shares.groups * SIDE * SIDE * of_one];
-    let to = Shared(partials.as_mut_ptr());
+    let mut partials = Partials::new(shares.groups, SIDE * SIDE * of_one);
+    let to = partials.shared();
     let zeros = vec![0.0; in_c.max(out_c)];
     (0..shares.groups * SIDE * shares.splits).into_par_iter().for_each(|task| {
         let (group, row, split) =
             (task / (SIDE * shares.splits), task / shares.splits % SIDE, task % shares.splits);
+        let panels = shares.panels(split);
+        let to = to.at((group * SIDE + row) * SIDE * of_one);
+        for t in 0..SIDE {
+            // SAFETY: this task's row and panels.
+            unsafe { clear(to.wrapping_add(t * of_one), panels, in_c * width) };
+        }
         for block in &blocks[shares.blocks(group)] {
             let len = block.len();
             let floats = Packing { len, wide: LINE }.floats(in_c);
@@ -44,11 +50,11 @@ pub(in super::super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], d
                     in_c,
                     out_c,
                     width,
-                    panels: shares.panels(split),
+                    panels,
                     parts: &parts,
                     pixels: scratch,
                     gradients: scratch.wrapping_add(SIDE * floats),
-                    to: to.at((group * SIDE + row) * SIDE * of_one),
+                    to,
                 };
                 let gradients = scratch.wrapping_add(SIDE * floats);
                 let block = block.clone();
@@ -72,7 +78,8 @@ pub(in super::super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], d
             });
         }
     });
-    weights::unpack(total(&mut partials, SIDE * SIDE * of_one), in_c, out_c, width)
+    // SAFETY: the tasks cleared all of it.
+    weights::unpack(unsafe { partials.total() }, in_c, out_c, width)
 }
 
 /// Products of a block in one row of the transform.
