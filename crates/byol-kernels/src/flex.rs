@@ -97,9 +97,34 @@ impl KernelOps for Flex {
             return Self::conv2d(x, weight, None, crate::op::options(stride, padding));
         };
         let (x, weight) = (channels_last(&x), weight.to_contiguous());
-        let y = conv::forward(Path::current(), &shape, values(&x), values(&weight));
+        let y = conv::forward(Path::current(), &shape, values(&x), values(&weight), None);
         let [h, w] = shape.out();
         channels_first(y, &[shape.n, h, w, shape.out_c])
+    }
+
+    fn kernel_conv2d_affine(
+        x: Tensor,
+        weight: Tensor,
+        scale: Tensor,
+        offset: Tensor,
+        stride: usize,
+        padding: usize,
+        relu: bool,
+    ) -> Tensor {
+        conv2d_affine(x, weight, [scale, offset], None, [stride, padding], relu)
+    }
+
+    fn kernel_conv2d_affine_add(
+        x: Tensor,
+        weight: Tensor,
+        scale: Tensor,
+        offset: Tensor,
+        shortcut: Tensor,
+        stride: usize,
+        padding: usize,
+        relu: bool,
+    ) -> Tensor {
+        conv2d_affine(x, weight, [scale, offset], Some(shortcut), [stride, padding], relu)
     }
 
     fn kernel_conv2d_x_grad(
@@ -267,6 +292,40 @@ impl KernelOps for Flex {
     fn kernel_affine_add(x: Tensor, scale: Tensor, offset: Tensor, shortcut: Tensor, relu: bool) -> Tensor {
         affine(x, scale, offset, Some(shortcut), relu)
     }
+}
+
+fn conv2d_affine(
+    x: Tensor,
+    weight: Tensor,
+    [scale, offset]: [Tensor; 2],
+    shortcut: Option<Tensor>,
+    [stride, padding]: [usize; 2],
+    relu: bool,
+) -> Tensor {
+    let fits = |shape: &Shape| {
+        let [h, w] = shape.out();
+        let (n, c) = (shape.n, shape.out_c);
+        let one_each = |t: &Tensor| t.dtype() == DType::F32 && t.layout().shape().to_vec() == [c];
+        is_ours(&[&x, &weight])
+            && one_each(&scale)
+            && one_each(&offset)
+            && shortcut.as_ref().is_none_or(|s| is_ours(&[s]) && s.layout().shape().to_vec() == [n, c, h, w])
+    };
+    let Some(shape) = shape(&x, &weight, stride, padding).filter(fits) else {
+        let y = Flex::kernel_conv2d(x, weight, stride, padding);
+        return affine(y, scale, offset, shortcut, relu);
+    };
+    let [weight, scale, offset] = [weight, scale, offset].map(|t| t.to_contiguous());
+    let (x, shortcut) = (channels_last(&x), shortcut.as_ref().map(channels_last));
+    let after = conv::After {
+        scale: values(&scale),
+        offset: values(&offset),
+        shortcut: shortcut.as_ref().map(values),
+        relu,
+    };
+    let y = conv::forward(Path::current(), &shape, values(&x), values(&weight), Some(after));
+    let [h, w] = shape.out();
+    channels_first(y, &[shape.n, h, w, shape.out_c])
 }
 
 fn norm_forward(

@@ -170,6 +170,38 @@ pub fn affine<const D: usize>(
     finished(x * scale.reshape(dims) + offset.reshape(dims), shortcut, rectify)
 }
 
+/// [`conv2d`], then scale · y + offset by channel, `shortcut` added and a ReLU, if asked for: a
+/// convolution and its normalisation in evaluation mode. The same bits as [`affine`] afterwards,
+/// without a pass over the results; where a gradient is wanted, it is just that.
+pub fn conv2d_affine(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    stride: usize,
+    padding: usize,
+    scale: Tensor<1>,
+    offset: Tensor<1>,
+    shortcut: Option<Tensor<4>>,
+    rectify: bool,
+) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if is_on_flex(&x) {
+        let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+        let (scale, offset) = (scale.into_dispatch(), offset.into_dispatch());
+        return Tensor::from_dispatch(match shortcut {
+            None => <Dispatch as KernelOps>::kernel_conv2d_affine(
+                x, weight, scale, offset, stride, padding, rectify,
+            ),
+            Some(shortcut) => {
+                let shortcut = shortcut.into_dispatch();
+                <Dispatch as KernelOps>::kernel_conv2d_affine_add(
+                    x, weight, scale, offset, shortcut, stride, padding, rectify,
+                )
+            }
+        });
+    }
+    affine(conv2d(x, weight, stride, padding), scale, offset, shortcut, rectify)
+}
+
 /// The crate's page, whose example is a test.
 #[cfg(all(doctest, feature = "flex"))]
 #[doc = include_str!("../README.md")]

@@ -53,6 +53,39 @@ pub trait KernelOps: Backend {
         Self::conv2d(x, weight, None, options(stride, padding))
     }
 
+    /// Convolution, then scale · y + offset by channel, then ReLU if asked for.
+    fn kernel_conv2d_affine(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        offset: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        Self::kernel_affine(Self::kernel_conv2d(x, weight, stride, padding), scale, offset, relu)
+    }
+
+    /// The same with a shortcut that is added before the ReLU.
+    fn kernel_conv2d_affine_add(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        offset: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        Self::kernel_affine_add(
+            Self::kernel_conv2d(x, weight, stride, padding),
+            scale,
+            offset,
+            shortcut,
+            relu,
+        )
+    }
+
     /// Its gradient for `x`.
     fn kernel_conv2d_x_grad(
         x: FloatTensor<Self>,

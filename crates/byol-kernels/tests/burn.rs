@@ -35,6 +35,9 @@ fn convolutions_are_burns() {
         (2, 20, 33, 7, 7, 1, 1, 0),
         (2, 20, 33, 7, 6, 1, 2, 0),
         (1, 3, 8, 32, 32, 7, 2, 3),
+        (2, 40, 36, 9, 8, 3, 1, 1),
+        (2, 40, 36, 9, 8, 3, 2, 1),
+        (2, 36, 40, 7, 6, 1, 1, 0),
     ] {
         let (x, weight, upstream) =
             (random([n, c, h, w]), random([o, c, k, k]), |y: &Tensor<4>| random(y.dims()));
@@ -46,6 +49,47 @@ fn convolutions_are_burns() {
         let (a, b) = (sum(ours * g.clone()).backward(), sum(burns * g).backward());
         assert_same("input gradient", x.grad(&a).unwrap(), x.grad(&b).unwrap());
         assert_same("weight gradient", weight.grad(&a).unwrap(), weight.grad(&b).unwrap());
+    }
+}
+
+/// With and without a gradient to come, narrow and wide.
+#[test]
+fn what_follows_a_convolution_is_burns() {
+    for (channels, shortcut, rectify) in [(6, false, true), (40, true, true), (40, true, false)] {
+        let (x, weight) = (random([2, channels, 6, 5]), random([channels, channels, 3, 3]));
+        let (scale, offset, s) = (random([channels]), random([channels]), random([2, channels, 6, 5]));
+        let with = shortcut.then(|| s.clone());
+        let options = ConvOptions::new([1; 2], [1; 2], [1; 2], 1);
+        let by = |t: &Tensor<1>| t.clone().reshape([1, channels, 1, 1]);
+        let y = conv2d(x.clone(), weight.clone(), None, options) * by(&scale) + by(&offset);
+        let y = if shortcut { y + s.clone() } else { y };
+        let burns = if rectify { relu(y) } else { y };
+        let plain = byol_kernels::conv2d_affine(
+            x.clone().inner(),
+            weight.clone().inner(),
+            1,
+            1,
+            scale.clone().inner(),
+            offset.clone().inner(),
+            with.clone().map(Tensor::inner),
+            rectify,
+        );
+        assert_same("results", plain, burns.clone().inner());
+        let ours = byol_kernels::conv2d_affine(
+            x.clone(),
+            weight.clone(),
+            1,
+            1,
+            scale.clone(),
+            offset.clone(),
+            with,
+            rectify,
+        );
+        let g = random(burns.dims()).detach();
+        let (a, b) = (sum(ours * g.clone()).backward(), sum(burns * g).backward());
+        assert_same("input gradient", x.grad(&a).unwrap(), x.grad(&b).unwrap());
+        assert_same("weight gradient", weight.grad(&a).unwrap(), weight.grad(&b).unwrap());
+        assert_same("scale's", scale.grad(&a).unwrap(), scale.grad(&b).unwrap());
     }
 }
 

@@ -42,3 +42,31 @@ pub(crate) fn forward(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     let flat = x.reshape([n, channels, height * width]);
     weight.matmul(flat).reshape([n, out, height, width])
 }
+
+/// `forward`, then scale · y + offset by channel, a shortcut added and a ReLU, if asked for.
+#[cfg(feature = "kernels")]
+pub(crate) fn forward_affine(
+    conv: &Conv2d,
+    x: Tensor<4>,
+    scale: Tensor<1>,
+    offset: Tensor<1>,
+    shortcut: Option<Tensor<4>>,
+    rectify: bool,
+) -> Tensor<4> {
+    let [_, _, kernel, _] = conv.weight.dims();
+    let (weight, stride) = (conv.weight.val(), conv.stride[0]);
+    byol_kernels::conv2d_affine(x, weight, stride, kernel / 2, scale, offset, shortcut, rectify)
+}
+
+/// `forward`, then scale · y + offset by channel, a shortcut added and a ReLU, if asked for.
+#[cfg(not(feature = "kernels"))]
+pub(crate) fn forward_affine(
+    conv: &Conv2d,
+    x: Tensor<4>,
+    scale: Tensor<1>,
+    offset: Tensor<1>,
+    shortcut: Option<Tensor<4>>,
+    rectify: bool,
+) -> Tensor<4> {
+    crate::norm::affine(forward(conv, x), scale, offset, shortcut, rectify)
+}

@@ -1,7 +1,10 @@
 //! Batch normalisation whose mode is explicit.
 
 use burn::module::{Flag, Initializer, Module, Param, RunningState};
+use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor};
+
+use crate::conv;
 
 /// Sizes and constants of a [`BatchNorm`].
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +85,22 @@ impl BatchNorm {
         }
     }
 
+    /// Convolves, then as [`forward_with`](Self::forward_with); in evaluation mode in one pass,
+    /// where the kernels are.
+    pub(crate) fn after(
+        &self,
+        conv: &Conv2d,
+        x: Tensor<4>,
+        shortcut: Option<Tensor<4>>,
+        rectify: bool,
+    ) -> Tensor<4> {
+        if self.training.is_enabled() {
+            return self.forward_batch(conv::forward(conv, x), shortcut, rectify);
+        }
+        let (scale, offset) = self.factors();
+        conv::forward_affine(conv, x, scale, offset, shortcut, rectify)
+    }
+
     fn forward_batch<const D: usize>(
         &self,
         input: Tensor<D>,
@@ -137,10 +156,16 @@ impl BatchNorm {
         shortcut: Option<Tensor<D>>,
         rectify: bool,
     ) -> Tensor<D> {
+        let (scale, offset) = self.factors();
+        affine(input, scale, offset, shortcut, rectify)
+    }
+
+    /// Factor and summand of each channel by the running statistics.
+    fn factors(&self) -> (Tensor<1>, Tensor<1>) {
         let rstd = self.running_var.value().add_scalar(self.epsilon).sqrt().recip();
         let scale = self.weight.val() * rstd;
         let offset = self.bias.val() - self.running_mean.value() * scale.clone();
-        affine(input, scale, offset, shortcut, rectify)
+        (scale, offset)
     }
 }
 
@@ -158,7 +183,7 @@ fn affine<const D: usize>(
 
 /// scale · x + offset by channel, with what follows.
 #[cfg(not(feature = "kernels"))]
-fn affine<const D: usize>(
+pub(crate) fn affine<const D: usize>(
     x: Tensor<D>,
     scale: Tensor<1>,
     offset: Tensor<1>,

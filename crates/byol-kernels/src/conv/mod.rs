@@ -5,6 +5,7 @@
 //! as many channels; images are cut into slabs that fit into a core's cache and are
 //! shared out to threads. Every value is summed in one order, whatever the threads.
 
+mod after;
 mod outer;
 mod pack;
 mod taps;
@@ -16,6 +17,7 @@ mod winograd;
 use rayon::prelude::*;
 
 use crate::isa::{Isa, Kernel, Path, run};
+pub(crate) use after::After;
 use pack::{Layout, Packed, most_pixels, vectors};
 use tile::{Reads, Writes, for_few_pixels, for_pixels};
 use window::{Slab, Source, Window, tiles};
@@ -78,10 +80,19 @@ impl Shared {
 }
 
 /// Results `[n, out_h, out_w, out_c]` of images `[n, h, w, in_c]` and weights
-/// `[out_c, in_c, kernel]`.
-pub(crate) fn forward(path: Path, shape: &Shape, images: &[f32], weights: &[f32]) -> Vec<f32> {
+/// `[out_c, in_c, kernel]`, and what follows them.
+pub(crate) fn forward(
+    path: Path,
+    shape: &Shape,
+    images: &[f32],
+    weights: &[f32],
+    after: Option<After<'_>>,
+) -> Vec<f32> {
+    if let Some(after) = after {
+        after.check(shape);
+    }
     let of = if winograd::fits(shape) { winograd::forward } else { forward_directly };
-    of(path, shape, images, weights)
+    of(path, shape, images, weights, after)
 }
 
 /// Gradient of the images, from that of the results; added to `so_far`, if there is one.
@@ -112,7 +123,13 @@ pub(crate) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32])
 }
 
 /// [`forward`] of any shape.
-fn forward_directly(path: Path, shape: &Shape, images: &[f32], weights: &[f32]) -> Vec<f32> {
+fn forward_directly(
+    path: Path,
+    shape: &Shape,
+    images: &[f32],
+    weights: &[f32],
+    after: Option<After<'_>>,
+) -> Vec<f32> {
     let window = shape.window().flattened();
     let [kh, kw] = shape.kernel;
     let vectors = vectors(path.lanes(), shape.out_c, window.out_w);
@@ -130,7 +147,7 @@ fn forward_directly(path: Path, shape: &Shape, images: &[f32], weights: &[f32]) 
     };
     // SAFETY: `place` covers `out`, each result once; all of it is written.
     unsafe {
-        correlate_all(path, &window, shape.n, images, &packed, Shared(out.as_mut_ptr()), place);
+        correlate_all(path, &window, shape.n, images, &packed, Shared(out.as_mut_ptr()), place, after);
         out.set_len(len);
     }
     out
@@ -200,7 +217,7 @@ fn input_grad_directly(
         let start = last_y * kw + last_x;
         let packed = layout.pack(weights, start, kh * kw, strides, path.lanes(), vectors);
         // SAFETY: the phases together cover `dx`, each pixel once.
-        unsafe { correlate_all(path, &window, shape.n, dy, &packed, to, place) };
+        unsafe { correlate_all(path, &window, shape.n, dy, &packed, to, place, None) };
     }
     // SAFETY: every pixel belongs to one phase.
     unsafe { dx.set_len(len) };
@@ -244,12 +261,13 @@ unsafe fn correlate_all(
     packed: &Packed,
     to: Shared,
     place: Place,
+    after: Option<After<'_>>,
 ) {
     assert!(images.len() >= n * window.in_len(), "images are shorter than their shape");
     let tiles = tiles(window.out_w, most_pixels(path.lanes(), packed.vectors));
     window.slabs(n).par_iter().for_each(|slab| {
         window.with_source(images, slab, |source| {
-            let kernel = Correlate { window, slab, source, packed, tiles: &tiles, to, place };
+            let kernel = Correlate { window, slab, source, packed, tiles: &tiles, to, place, after };
             // SAFETY: passed on; the source covers the slab.
             unsafe { run(path, kernel) };
         });
@@ -264,6 +282,7 @@ struct Correlate<'a> {
     tiles: &'a [(usize, usize)],
     to: Shared,
     place: Place,
+    after: Option<After<'a>>,
 }
 
 impl Kernel for Correlate<'_> {
@@ -285,7 +304,7 @@ impl Correlate<'_> {
     /// the cache while the slab goes by.
     #[inline(always)]
     unsafe fn all<I: Isa, const C: usize>(self) {
-        let Self { window, slab, source, packed, tiles, to, place } = self;
+        let Self { window, slab, source, packed, tiles, to, place, after } = self;
         let step = window.step * window.in_c;
         let row_of_weights = window.row_len() * packed.width;
         let rows = if packed.panel > PANEL { 1 } else { window.rows };
@@ -318,6 +337,12 @@ impl Correlate<'_> {
                                     for_pixels!(pixels, I, correlate, [C], (reads, weights, writes));
                                 }
                             }
+                        }
+                        if let Some(after) = after
+                            && r + rows >= window.rows
+                        {
+                            // SAFETY: the row was written just now.
+                            unsafe { after.row::<I>(to, out0, place.pixel, window.out_w, channel, cols) };
                         }
                     }
                 }

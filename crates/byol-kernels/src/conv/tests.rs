@@ -65,8 +65,11 @@ fn check(s: &Shape) {
     let taps = s.kernel[0] * s.kernel[1];
     let mut bits: Option<[Vec<f32>; 3]> = None;
     for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
-        let got =
-            [forward(path, s, &x, &w), input_grad(path, s, &w, &dy, None), weight_grad(path, s, &x, &dy)];
+        let got = [
+            forward(path, s, &x, &w, None),
+            input_grad(path, s, &w, &dy, None),
+            weight_grad(path, s, &x, &dy),
+        ];
         let so_far: Vec<f32> = x.iter().map(|x| 2.0 * x).collect();
         let added = input_grad(path, s, &w, &dy, Some(so_far));
         let dx_added: Vec<f64> = dx.iter().zip(&x).map(|(dx, x)| dx + 2.0 * f64::from(*x)).collect();
@@ -74,6 +77,14 @@ fn check(s: &Shape) {
         assert_close(&format!("{path:?} results of {s:?}"), &got[0], &y, taps * s.in_c);
         assert_close(&format!("{path:?} input gradient of {s:?}"), &got[1], &dx, taps * s.out_c);
         assert_close(&format!("{path:?} weight gradient of {s:?}"), &got[2], &dw, s.n * out_h * out_w);
+        let [scale, offset] = [5, 6].map(|seed| numbers(s.out_c, seed));
+        let shortcut = numbers(y.len(), 7);
+        for (shortcut, relu) in [(None, true), (Some(&shortcut[..]), true), (Some(&shortcut[..]), false)] {
+            let after = After { scale: &scale, offset: &offset, shortcut, relu };
+            let at_once = forward(path, s, &x, &w, Some(after));
+            let later = crate::norm::affine(path, &got[0], &scale, &offset, shortcut, relu);
+            assert_eq!(at_once, later, "{path:?} with what follows, of {s:?}");
+        }
         if path != Path::Portable {
             if let Some(bits) = &bits {
                 assert_eq!(bits, &got, "AVX2 and AVX-512 give the same bits: {s:?}");
@@ -156,7 +167,7 @@ proptest! {
         let s = Shape { n: 2, h: 8, w: 8, in_c: channels, out_c: 33, kernel: [3, 3], stride: 1, padding: 1 };
         let mut x = numbers(2 * 64 * channels, 1);
         x[at * channels] = f32::NAN;
-        let y = forward(Path::current(), &s, &x, &numbers(33 * channels * 9, 2));
+        let y = forward(Path::current(), &s, &x, &numbers(33 * channels * 9, 2), None);
         for pixel in 0..128 {
             let near = pixel < 64
                 && (pixel / 8usize).abs_diff(at / 8) < 2
@@ -174,7 +185,7 @@ proptest! {
         let w = numbers(channels * channels * 9, 2);
         let all = || {
             let path = Path::current();
-            [forward(path, &s, &x, &w), input_grad(path, &s, &w, &x, None), weight_grad(path, &s, &x, &x)]
+            [forward(path, &s, &x, &w, None), input_grad(path, &s, &w, &x, None), weight_grad(path, &s, &x, &x)]
         };
         let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
         let one = pool(1).install(all);

@@ -102,17 +102,18 @@ impl Block {
 
     fn forward_postact(&self, x: Tensor<4>) -> Tensor<4> {
         let shortcut = match &self.downsample {
-            Some(Downsample { conv, bn: Some(bn) }) => bn.forward(forward(conv, x.clone())),
+            Some(Downsample { conv, bn: Some(bn) }) => bn.after(conv, x.clone(), None, false),
             Some(Downsample { conv, bn: None }) => forward(conv, x.clone()),
             None => x.clone(),
         };
-        let x = self.bn1.forward_with(forward(&self.conv1, x), None, true);
-        let x = forward(&self.conv2, x);
-        let (x, last) = match (&self.conv3, &self.bn3) {
-            (Some(conv3), Some(bn3)) => (forward(conv3, self.bn2.forward_with(x, None, true)), bn3),
-            _ => (x, &self.bn2),
-        };
-        last.forward_with(x, Some(shortcut), true)
+        let x = self.bn1.after(&self.conv1, x, None, true);
+        match (&self.conv3, &self.bn3) {
+            (Some(conv3), Some(bn3)) => {
+                let x = self.bn2.after(&self.conv2, x, None, true);
+                bn3.after(conv3, x, Some(shortcut), true)
+            }
+            _ => self.bn2.after(&self.conv2, x, Some(shortcut), true),
+        }
     }
 
     fn forward_preact(&self, x: Tensor<4>) -> Tensor<4> {
@@ -121,11 +122,10 @@ impl Block {
             Some(down) => forward(&down.conv, active.clone()),
             None => x,
         };
-        let x = self.bn2.forward_with(forward(&self.conv1, active), None, true);
-        let x = forward(&self.conv2, x);
+        let x = self.bn2.after(&self.conv1, active, None, true);
         let x = match (&self.conv3, &self.bn3) {
-            (Some(conv3), Some(bn3)) => forward(conv3, bn3.forward_with(x, None, true)),
-            _ => x,
+            (Some(conv3), Some(bn3)) => forward(conv3, bn3.after(&self.conv2, x, None, true)),
+            _ => forward(&self.conv2, x),
         };
         x + shortcut
     }

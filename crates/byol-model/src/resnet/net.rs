@@ -78,14 +78,6 @@ impl ResNetConfig {
     }
 }
 
-/// Normalisation and ReLU, where there is a normalisation.
-fn normalized(bn: Option<&BatchNorm>, x: Tensor<4>) -> Tensor<4> {
-    match bn {
-        Some(bn) => bn.forward_with(x, None, true),
-        None => x,
-    }
-}
-
 /// The stem's pooling.
 #[cfg(feature = "kernels")]
 fn pooled(_: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
@@ -102,14 +94,19 @@ fn pooled(pool: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
 impl Encoder for ResNet {
     /// Pictures `[N, C, H, W]` to pooled features y `[N, D]`.
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let mut x = normalized(self.bn1.as_ref(), forward(&self.conv1, images));
+        let mut x = match &self.bn1 {
+            Some(bn1) => bn1.after(&self.conv1, images, None, true),
+            None => forward(&self.conv1, images),
+        };
         if let Some(pool) = &self.maxpool {
             x = pooled(pool, x);
         }
         for block in [&self.layer1, &self.layer2, &self.layer3, &self.layer4].into_iter().flatten() {
             x = block.forward(x);
         }
-        let x = normalized(self.norm.as_ref(), x);
+        if let Some(norm) = &self.norm {
+            x = norm.forward_with(x, None, true);
+        }
         let [n, channels, height, width] = x.dims();
         x.reshape([n, channels, height * width]).mean_dim(2).reshape([n, channels])
     }

@@ -18,9 +18,9 @@ use super::outer::{Packing, with_scratch};
 use super::pack::most_pixels;
 use super::tile::{Reads, Writes, for_pixels};
 use super::window::tiles;
-use super::{Shape, Shared};
+use super::{After, Shape, Shared};
 use crate::isa::{Isa, Kernel, Path, run};
-use transform::{Plane, Row};
+use transform::{Plane, Row, Then};
 pub(super) use weight_grad::weight_grad;
 use weights::Transformed;
 
@@ -72,7 +72,13 @@ impl Tiles {
 }
 
 /// Results of images and weights, as [`super::forward`].
-pub(super) fn forward(path: Path, shape: &Shape, images: &[f32], weights: &[f32]) -> Vec<f32> {
+pub(super) fn forward(
+    path: Path,
+    shape: &Shape,
+    images: &[f32],
+    weights: &[f32],
+    after: Option<After<'_>>,
+) -> Vec<f32> {
     let [out_h, out_w] = shape.out();
     let strides = [3, 1, 9];
     let of = weights::Weights { values: weights, start: 0, out: 9 * shape.in_c, strides };
@@ -84,7 +90,16 @@ pub(super) fn forward(path: Path, shape: &Shape, images: &[f32], weights: &[f32]
     let mut out: Vec<f32> = Vec::with_capacity(len);
     // SAFETY: every result is written once.
     unsafe {
-        correlate(path, shape.n, images, from, &transformed, Shared(out.as_mut_ptr()), to, false);
+        correlate(
+            path,
+            shape.n,
+            images,
+            from,
+            &transformed,
+            Shared(out.as_mut_ptr()),
+            to,
+            Then { add: false, after },
+        );
         out.set_len(len);
     }
     out
@@ -111,7 +126,16 @@ pub(super) fn input_grad(
     assert!(!add || dx.len() == len, "a gradient of another shape");
     // SAFETY: every pixel is written once.
     unsafe {
-        correlate(path, shape.n, dy, from, &transformed, Shared(dx.as_mut_ptr()), to, add);
+        correlate(
+            path,
+            shape.n,
+            dy,
+            from,
+            &transformed,
+            Shared(dx.as_mut_ptr()),
+            to,
+            Then { add, after: None },
+        );
         dx.set_len(len);
     }
     dx
@@ -119,7 +143,7 @@ pub(super) fn input_grad(
 
 /// # Safety
 ///
-/// `to` is writable as `n` planes `onto`, by nobody else; with `add` they have values.
+/// `to` is writable as `n` planes `onto`, by nobody else; to be added to they have values.
 unsafe fn correlate(
     path: Path,
     n: usize,
@@ -128,7 +152,7 @@ unsafe fn correlate(
     weights: &Transformed,
     to: Shared,
     onto: Plane,
-    add: bool,
+    then: Then<'_>,
 ) {
     assert!(images.len() >= n * from.len(), "images are shorter than their shape");
     let grid = Tiles::new(n, onto.h, onto.w);
@@ -152,7 +176,7 @@ unsafe fn correlate(
                 results,
                 to,
                 onto,
-                add,
+                then,
             };
             // SAFETY: passed on; scratch has what the kernel says.
             unsafe { run(path, kernel) };
@@ -174,7 +198,7 @@ struct Block<'a> {
     results: *mut f32,
     to: Shared,
     onto: Plane,
-    add: bool,
+    then: Then<'a>,
 }
 
 impl Kernel for Block<'_> {
@@ -237,11 +261,11 @@ impl Block<'_> {
             let from = self.results.wrapping_add(nth * c);
             let at = |dy: usize, dx: usize| {
                 let inside = y + dy < self.onto.h && x + dx < self.onto.w;
-                inside.then(|| self.to.at(((image * self.onto.h + y + dy) * self.onto.w + x + dx) * c))
+                inside.then(|| ((image * self.onto.h + y + dy) * self.onto.w + x + dx) * c)
             };
-            let to = [[at(0, 0), at(0, 1)], [at(1, 0), at(1, 1)]];
+            let places = [[at(0, 0), at(0, 1)], [at(1, 0), at(1, 1)]];
             // SAFETY: the sums are there, and the places are in the plane.
-            unsafe { transform::results::<I>(from, len * c, c, to, self.add) };
+            unsafe { transform::results::<I>(from, len * c, c, self.to, places, self.then) };
         }
     }
 }

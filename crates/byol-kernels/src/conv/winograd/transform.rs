@@ -1,6 +1,7 @@
 //! The transforms: sums of a few vectors of channels.
 
 use super::super::outer::Packing;
+use super::super::{After, Shared};
 use super::{SIDE, STEP};
 use crate::isa::{Isa, load, store};
 
@@ -139,19 +140,27 @@ pub(super) unsafe fn gradients_row<I: Isa>(
     }
 }
 
-/// Aᵀ m A of sixteen sums `step` floats apart, to up to 2×2 results; added to what is there, if
-/// asked for.
+/// What is done to results.
+#[derive(Clone, Copy)]
+pub(super) struct Then<'a> {
+    /// To what is there, or in its place.
+    pub add: bool,
+    pub after: Option<After<'a>>,
+}
+
+/// Aᵀ m A of sixteen sums `step` floats apart, to up to 2×2 places.
 ///
 /// # Safety
 ///
-/// `c` values are readable at the sums and writable (and, to be added to, readable) at the results.
+/// `c` values are readable at the sums and writable (and, to be added to, readable) at the places.
 #[inline(always)]
 pub(super) unsafe fn results<I: Isa>(
     from: *const f32,
     step: usize,
     c: usize,
-    to: [[Option<*mut f32>; STEP]; STEP],
-    add: bool,
+    to: Shared,
+    places: [[Option<usize>; STEP]; STEP],
+    then: Then<'_>,
 ) {
     let mut at = 0;
     while at < c {
@@ -170,9 +179,12 @@ pub(super) unsafe fn results<I: Isa>(
                 let y =
                     [I::add(I::add(s[i][0], s[i][1]), s[i][2]), I::sub(I::sub(s[i][1], s[i][2]), s[i][3])];
                 for j in 0..STEP {
-                    let Some(to) = to[i][j] else { continue };
-                    let to = to.wrapping_add(at);
-                    let y = if add { I::add(load::<I>(to, n), y[j]) } else { y[j] };
+                    let Some(place) = places[i][j] else { continue };
+                    let to = to.at(place + at);
+                    let mut y = if then.add { I::add(load::<I>(to, n), y[j]) } else { y[j] };
+                    if let Some(after) = then.after {
+                        y = after.of::<I>(y, place + at, at, n);
+                    }
                     store::<I>(to, y, n);
                 }
             }
