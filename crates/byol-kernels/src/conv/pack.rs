@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::Shared;
+
 /// Weights `[panel][row][column and input channel][result channel of the panel]`, zeros
 /// behind the last channel.
 #[derive(Debug, Clone)]
@@ -61,27 +63,43 @@ impl Layout {
     ) -> Packed {
         let width = lanes * vectors;
         let panel = self.rows * self.cols * self.in_c * width;
-        let mut values = vec![0.0; self.out_c.div_ceil(width) * panel];
+        let len = self.out_c.div_ceil(width) * panel;
+        let mut values: Vec<f32> = Vec::with_capacity(len);
+        let to = Shared(values.as_mut_ptr());
         let [row, col, channel] = strides;
         let first = |o: usize, r: usize, s: usize, i: usize| {
             let offset = r as isize * row + s as isize * col + i as isize * channel;
             (start + o * out).wrapping_add_signed(offset)
         };
-        values.par_chunks_exact_mut(panel.max(1)).enumerate().for_each(|(p, to)| {
+        (0..len / panel.max(1)).into_par_iter().for_each(|p| {
+            // SAFETY: this task's panel; zeros are floats.
+            let to = unsafe {
+                if self.out_c < (p + 1) * width {
+                    to.at(p * panel).write_bytes(0, panel);
+                }
+                std::slice::from_raw_parts_mut(to.at(p * panel), panel)
+            };
             let n = (self.out_c - p * width).min(width);
             // A few input channels at a time, so that their weights are read while in the cache.
             for block in (0..self.in_c).step_by(BLOCK) {
                 for (r, s) in (0..self.rows).flat_map(|r| (0..self.cols).map(move |s| (r, s))) {
                     for i in block..(block + BLOCK).min(self.in_c) {
                         let start = ((r * self.cols + s) * self.in_c + i) * width;
-                        let from = weights[first(p * width, r, s, i)..].iter().step_by(out);
-                        for (to, from) in to[start..start + n].iter_mut().zip(from) {
-                            *to = *from;
+                        let from = &weights[first(p * width, r, s, i)..];
+                        let to = &mut to[start..start + n];
+                        if out == 1 {
+                            to.copy_from_slice(&from[..n]);
+                        } else {
+                            for (to, from) in to.iter_mut().zip(from.iter().step_by(out)) {
+                                *to = *from;
+                            }
                         }
                     }
                 }
             }
         });
+        // SAFETY: the panels cover it.
+        unsafe { values.set_len(len) };
         Packed { values, vectors, width, panel }
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Window {
 }
 
 /// Floats of a slab's copy: half of a core's second-level cache, or less.
-const SLAB: usize = 128 * 1024;
+const SLAB: usize = 64 * 1024;
 
 /// Some rows of results of some images.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! Gradients of a normalisation by the batch: a pass of sums, a pass of slopes.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::{BLOCK, Grid, PART, map};
+use super::{BLOCK, Grid, PART, SIDE_BY_SIDE, map};
 use crate::isa::{Isa, Kernel, Path, load, run, store};
 
 /// Gradients of a normalisation in training mode and what follows it.
@@ -99,7 +101,7 @@ impl Pointer {
     }
 }
 
-/// Sums of g and of g · (x − mean), g the gradient behind the ReLU.
+/// Sums of g and of g · (x − mean), g the gradient behind the ReLU, added to what is there.
 struct Products<'a> {
     grid: Grid,
     x: &'a [f32],
@@ -113,17 +115,21 @@ impl Kernel for Products<'_> {
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
         let width = self.grid.width;
-        let mut at = 0;
-        while at < width {
-            let n = (width - at).min(I::LANES);
-            // SAFETY: at + n is within a row.
-            unsafe {
-                if width - at >= BLOCK * I::LANES {
-                    products::<I, BLOCK>(&self, at, I::LANES);
-                    at += BLOCK * I::LANES;
-                } else {
-                    products::<I, 1>(&self, at, n);
-                    at += n;
+        let n_rows = self.x.len() / width;
+        for first in (0..n_rows).step_by(SIDE_BY_SIDE) {
+            let rows = first..(first + SIDE_BY_SIDE).min(n_rows);
+            let mut at = 0;
+            while at < width {
+                // SAFETY: as many vectors are within a row.
+                unsafe {
+                    if width - at >= BLOCK * I::LANES {
+                        products::<I, BLOCK>(&self, rows.clone(), at, I::LANES);
+                        at += BLOCK * I::LANES;
+                    } else {
+                        let n = (width - at).min(I::LANES);
+                        products::<I, 1>(&self, rows.clone(), at, n);
+                        at += n;
+                    }
                 }
             }
         }
@@ -134,16 +140,18 @@ impl Kernel for Products<'_> {
 ///
 /// `B` vectors, the last of `last` values, fit into a row from `at`.
 #[inline(always)]
-unsafe fn products<I: Isa, const B: usize>(of: &Products<'_>, at: usize, last: usize) {
-    let (width, rows) = (of.grid.width, of.x.len() / of.grid.width);
+unsafe fn products<I: Isa, const B: usize>(of: &Products<'_>, rows: Range<usize>, at: usize, last: usize) {
+    let width = of.grid.width;
     // SAFETY: see above.
     unsafe {
         let mut s = [[I::splat(0.0); 2]; B];
         let mut mean = [I::splat(0.0); B];
         for b in 0..B {
+            s[b][0] = I::load_some(of.to.add(at + b * I::LANES), last);
+            s[b][1] = I::load_some(of.to.add(width + at + b * I::LANES), last);
             mean[b] = I::load_some(of.mean.as_ptr().add(at + b * I::LANES), last);
         }
-        for row in 0..rows {
+        for row in rows {
             for b in 0..B {
                 let i = row * width + at + b * I::LANES;
                 let mut g = load::<I>(of.dy.as_ptr().add(i), last);

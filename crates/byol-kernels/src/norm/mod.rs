@@ -12,6 +12,8 @@ pub(crate) use forward::affine;
 
 /// Vectors whose sums a pass keeps in registers.
 const BLOCK: usize = 4;
+/// Rows that a pass reads side by side, so that it goes through memory in few streams.
+const SIDE_BY_SIDE: usize = 8;
 /// Rows of a part; parts are added in their order.
 const PART: usize = 512;
 
@@ -103,7 +105,7 @@ pub(crate) fn fold(
     both.unzip()
 }
 
-/// Sums of x − shift and of its squares.
+/// Sums of x − shift and of its squares, added to what is there.
 struct Sums<'a> {
     grid: Grid,
     x: &'a [f32],
@@ -115,26 +117,21 @@ impl Kernel for Sums<'_> {
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
         let width = self.grid.width;
-        let rows = self.x.len() / width;
-        let mut at = 0;
-        while at < width {
-            let n = (width - at).min(BLOCK * I::LANES);
-            // SAFETY: at + n is within a row.
-            unsafe {
-                if n == BLOCK * I::LANES {
-                    sums::<I, BLOCK>(
-                        rows,
-                        width,
-                        &self.x[at..],
-                        &self.shift[at..],
-                        &mut self.to[at..],
-                        I::LANES,
-                    );
-                    at += n;
-                } else {
-                    let n = n.min(I::LANES);
-                    sums::<I, 1>(rows, width, &self.x[at..], &self.shift[at..], &mut self.to[at..], n);
-                    at += n;
+        for x in self.x.chunks(SIDE_BY_SIDE * width) {
+            let rows = x.len() / width;
+            let mut at = 0;
+            while at < width {
+                let (x, shift, to) = (&x[at..], &self.shift[at..], &mut self.to[at..]);
+                // SAFETY: as many vectors are within a row.
+                unsafe {
+                    if width - at >= BLOCK * I::LANES {
+                        sums::<I, BLOCK>(rows, width, x, shift, to, I::LANES);
+                        at += BLOCK * I::LANES;
+                    } else {
+                        let n = (width - at).min(I::LANES);
+                        sums::<I, 1>(rows, width, x, shift, to, n);
+                        at += n;
+                    }
                 }
             }
         }
@@ -158,6 +155,8 @@ unsafe fn sums<I: Isa, const B: usize>(
         let mut s = [[I::splat(0.0); 2]; B];
         let mut k = [I::splat(0.0); B];
         for b in 0..B {
+            s[b][0] = I::load_some(to.as_ptr().add(b * I::LANES), last);
+            s[b][1] = I::load_some(to.as_ptr().add(width + b * I::LANES), last);
             k[b] = I::load_some(shift.as_ptr().add(b * I::LANES), last);
         }
         let mut row = x.as_ptr();

@@ -67,7 +67,7 @@ impl Transformed {
         let panel = in_c * width;
         let panels = out_c.div_ceil(width);
         let of_one = panels * panel;
-        let mut values = vec![0.0; SIDE * SIDE * of_one];
+        let mut values: Vec<f32> = Vec::with_capacity(SIDE * SIDE * of_one);
         let to = super::Shared(values.as_mut_ptr());
         let Weights { values: from, start, out, strides: [row, col, channel] } = weights;
         let blocks = in_c.div_ceil(BLOCK);
@@ -92,6 +92,8 @@ impl Transformed {
                 }
             }
         });
+        // SAFETY: the tasks wrote every channel of every panel.
+        unsafe { values.set_len(SIDE * SIDE * of_one) };
         Self { values, of_one, panel, width, vectors }
     }
 }
