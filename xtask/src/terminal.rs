@@ -6,6 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+/// So many of something, in words: `1 label`, `2 labels`.
+pub fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Writes a line of results to stdout. Whoever reads may have gone (`| head`):
 /// that is no error of ours. A full disk is: results that are lost end the program.
 pub fn say(line: &str) {

@@ -5,8 +5,9 @@
 //! normalisation through Burn's extension mechanism; on every other back end they are
 //! Burn's own. Feature `flex` compiles the kernels.
 //!
-//! * [`conv2d`]: results and both gradients by direct loops over channels-last images, in
-//!   AVX-512, AVX2 or portable code ([`Path`]).
+//! * [`conv2d`]: results and both gradients over channels-last images, directly or, where a 3×3
+//!   window pays for it, by minimal filtering (Winograd 1980), in AVX-512, AVX2 or portable code
+//!   ([`Path`]). [`conv2d_affine`] has normalisation in evaluation mode in the same pass.
 //! * [`batch_norm_train`]: normalisation by the batch, with a shortcut added and a ReLU
 //!   if asked for, in two passes each way. [`affine`] is the same with given factors.
 //! * [`max_pool2d`].

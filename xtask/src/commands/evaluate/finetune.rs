@@ -23,7 +23,7 @@ use crate::cli::FinetuneArgs;
 use crate::compose::set_threads;
 use crate::exit::Usage;
 use crate::subject::Subject;
-use crate::terminal::{Progress, say, tell};
+use crate::terminal::{Progress, counted, say, tell};
 
 /// One in so many labelled pictures chooses the penalty of the linear probe.
 const HELD_OUT: usize = 5;
@@ -59,16 +59,17 @@ pub fn finetune(args: &FinetuneArgs) -> Result<()> {
         Some(_) => format!("-{}", &fingerprint[fingerprint.len().saturating_sub(8)..]),
         None => String::new(),
     };
-    let shares: Vec<Share> = args
-        .labels
-        .iter()
+    // Each once, however often it was named.
+    let named = args.labels.iter().enumerate().filter(|(nth, shown)| !args.labels[..*nth].contains(shown));
+    let shares: Vec<Share> = named
+        .map(|(_, shown)| shown)
         .map(|shown| Share::new(shown, &pictures, args.seed, folder.as_deref(), &of))
         .collect::<Result<_>>()?;
     let n_test = pictures.rows.test.as_ref().map_or(0, Vec::len);
     if !args.how.json {
-        let counts: Vec<String> = shares.iter().map(|share| share.rows.len().to_string()).collect();
+        let counts: Vec<String> = shares.iter().map(|share| counted(share.rows.len(), "label")).collect();
         tell(&format!(
-            "{}; {} labels, and {n_test} test pictures, of {}",
+            "{}; {}, and {n_test} test pictures, of {}",
             subject.name,
             counts.join(" and "),
             source.describe()
@@ -249,7 +250,7 @@ impl Compared {
     fn say(&self) {
         let Share { name, rows, .. } = &self.share;
         let of = if name == "all" { "all".into() } else { format!("{name},") };
-        say(&format!("{of} {} labels", rows.len()));
+        say(&format!("{of} {}", counted(rows.len(), "label")));
         result::row("  fine-tuned", &self.tuned.score, None);
         for (_, name, scored) in self.beside() {
             let p = mcnemar(&self.tuned.score.correct, &scored.score.correct);

@@ -58,7 +58,7 @@ impl Rows {
             None => {
                 // Few rows are halved.
                 let nth = HELD_OUT.min((train.len() / 2).max(2));
-                (every_nth_of_classes(&train, nth), format!("every {nth}th training row of each class"))
+                (every_nth_of_classes(&train, nth), format!("one training row in {nth} of each class"))
             }
         };
         Ok(Self { classes, n_classes, train, held_out, choice, test })

@@ -8,6 +8,7 @@ use super::chart::bars;
 use super::html::escape;
 use super::scores::{about, bar};
 use crate::commands::runs::Run;
+use crate::terminal::counted;
 
 /// Bars of a network that learned from few labels, beside the same from scratch.
 pub fn finetuned(runs: &[Run]) -> String {
@@ -25,8 +26,8 @@ pub fn finetuned(runs: &[Run]) -> String {
             .collect();
             let of = if runs.len() > 1 { format!("{}: ", run.name) } else { String::new() };
             let title = format!(
-                "{of}Learning from {} labels ({})",
-                result["n_labels"],
+                "{of}Learning from {} ({})",
+                counted(result["n_labels"].as_u64().unwrap_or_default() as usize, "label"),
                 result["labels"].as_str().unwrap_or_default()
             );
             out.push_str(&bars(&title, &rows));
