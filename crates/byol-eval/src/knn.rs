@@ -99,7 +99,9 @@ fn search(train: &Features, queries: &Features, k: usize, others: bool) -> Vec<N
     let k = k.min(n - usize::from(others));
     // Twice what two sums of d products can be off (Higham 2002, 3.5), and their rounded rows.
     let slack = 2.0 * (d as f32 + 4.0) * f32::EPSILON;
-    let blocks = map_rows(queries.len(), QUERIES, |range| {
+    // Few queries are shared out evenly; what is found does not depend on it.
+    let rows = queries.len().div_ceil(2 * rayon::current_num_threads()).clamp(32, QUERIES);
+    let blocks = map_rows(queries.len(), rows, |range| {
         let mut candidates: Vec<Candidates> = range.clone().map(|_| Candidates::new(k, slack)).collect();
         let asking = rows_of(&asking[range.start * d..range.end * d], d);
         let mut similar = vec![0.0f32; range.len() * KEYS];

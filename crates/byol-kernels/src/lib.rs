@@ -11,6 +11,8 @@
 //! * [`batch_norm_train`]: normalisation by the batch, with a shortcut added and a ReLU
 //!   if asked for, in two passes each way. [`affine`] is the same with given factors.
 //! * [`max_pool2d`].
+//! * [`nn`]: Burn's layers by these operations, under Burn's names: change `use burn::nn` to
+//!   `use byol_kernels::nn`.
 //!
 //! Tensors are `[N, C, H, W]` as everywhere in Burn. Every result has the same bits on
 //! any number of threads.
@@ -35,6 +37,8 @@ mod op;
 #[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
 mod pool;
 
+pub mod nn;
+
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::MaxPool2dConfig;
 use burn::tensor::Tensor;
@@ -57,6 +61,18 @@ fn is_on_flex<const D: usize>(x: &Tensor<D>) -> bool {
     x.device().without_autodiff() == Device::flex()
 }
 
+/// Whether an operation on the tensor is the kernels'.
+#[cfg(feature = "flex")]
+fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
+    is_on_flex(x) && x.dtype() == burn::tensor::DType::F32
+}
+
+/// Whether an operation on the tensor is the kernels'.
+#[cfg(not(feature = "flex"))]
+fn has_kernels<const D: usize>(_: &Tensor<D>) -> bool {
+    false
+}
+
 /// Convolution without bias, the same stride and padding both ways.
 ///
 /// A tracked result wants a backward pass: a graph that is dropped without one keeps its
@@ -66,7 +82,15 @@ fn is_on_flex<const D: usize>(x: &Tensor<D>) -> bool {
 ///
 /// `x`: `[N, C, H, W]`; `weight`: `[O, C, h, w]`; result:
 /// `[N, O, (H + 2 padding − h) / stride + 1, (W + 2 padding − w) / stride + 1]`.
+///
+/// A 3×3 window may see up to a pixel beyond its own where a value is infinite or no number: the
+/// results near it are no numbers then.
+///
+/// # Panics
+///
+/// If the weights are for another number of channels.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
+    check_channels(&x, &weight);
     #[cfg(feature = "flex")]
     if is_on_flex(&x) {
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
@@ -74,6 +98,12 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) ->
     }
     let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
     burn::tensor::module::conv2d(x, weight, None, options)
+}
+
+/// Burn's own operations take it for granted below the checks of its layers.
+fn check_channels(x: &Tensor<4>, weight: &Tensor<4>) {
+    let (channels, expected) = (x.dims()[1], weight.dims()[1]);
+    assert!(channels == expected, "images of {channels} channels, and weights for {expected}");
 }
 
 /// What [`batch_norm_train`] gives.
@@ -174,6 +204,10 @@ pub fn affine<const D: usize>(
 /// [`conv2d`], then scale · y + offset by channel, `shortcut` added and a ReLU, if asked for: a
 /// convolution and its normalisation in evaluation mode. The same bits as [`affine`] afterwards,
 /// without a pass over the results; where a gradient is wanted, it is just that.
+///
+/// # Panics
+///
+/// As [`conv2d`].
 pub fn conv2d_affine(
     x: Tensor<4>,
     weight: Tensor<4>,
@@ -184,6 +218,7 @@ pub fn conv2d_affine(
     shortcut: Option<Tensor<4>>,
     rectify: bool,
 ) -> Tensor<4> {
+    check_channels(&x, &weight);
     #[cfg(feature = "flex")]
     if is_on_flex(&x) {
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());

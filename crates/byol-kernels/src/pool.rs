@@ -29,7 +29,8 @@ impl Shape {
     }
 }
 
-/// The largest value of each window; what is outside of an image is in none.
+/// The largest value of each window, no number if there is one; what is outside of an image is in
+/// none.
 pub(crate) fn forward(path: Path, shape: &Shape, images: &[f32]) -> Vec<f32> {
     let [out_h, out_w] = shape.out();
     let mut out = vec![0f32; shape.n * out_h * out_w * shape.channels];
@@ -63,8 +64,8 @@ impl Kernel for Forward<'_> {
                         let mut most = I::splat(f32::NEG_INFINITY);
                         for iy in rows.clone() {
                             for ix in cols.clone() {
-                                most =
-                                    I::max(most, load::<I>(x.as_ptr().add((iy * shape.w + ix) * c + at), n));
+                                let x = load::<I>(x.as_ptr().add((iy * shape.w + ix) * c + at), n);
+                                most = I::max_or_none(most, x);
                             }
                         }
                         store::<I>(y.as_mut_ptr().add((oy * out_w + ox) * c + at), most, n);
@@ -97,7 +98,8 @@ pub(crate) fn backward(shape: &Shape, images: &[f32], results: &[f32], dy: &[f32
                             let at = (iy * shape.w + ix) * c;
                             let (x, dx) = (&x[at..at + c], &mut dx[at..at + c]);
                             for i in 0..c {
-                                let here = !found[i] & (x[i] == y[i]);
+                                let same = (x[i] == y[i]) | (x[i].is_nan() & y[i].is_nan());
+                                let here = !found[i] & same;
                                 dx[i] += if here { dy[i] } else { 0.0 };
                                 found[i] |= here;
                             }
@@ -121,7 +123,7 @@ mod tests {
         #[test]
         fn the_first_largest_is_taken(
             n in 1usize..3, h in 1usize..9, w in 1usize..9, channels in 1usize..40,
-            kernel in 1usize..4, stride in 1usize..4, levels in 2u32..9,
+            kernel in 1usize..4, stride in 1usize..4, levels in 2u32..9, holes: bool,
         ) {
             let padding = kernel / 2;
             prop_assume!(h + 2 * padding >= kernel && w + 2 * padding >= kernel);
@@ -129,7 +131,8 @@ mod tests {
             let [out_h, out_w] = shape.out();
             // Few levels, so that there are ties.
             let level = |i: usize| f32::from((i as u32).wrapping_mul(2_654_435_769).rotate_left(9) as u8) as u32 % levels;
-            let x: Vec<f32> = (0..n * h * w * channels).map(|i| level(i) as f32 - 2.0).collect();
+            let value = |i: usize| if holes && i % 11 == 0 { f32::NAN } else { level(i) as f32 - 2.0 };
+            let x: Vec<f32> = (0..n * h * w * channels).map(value).collect();
             let dy: Vec<f32> = (0..n * out_h * out_w * channels).map(|i| i as f32 + 1.0).collect();
             let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0f32; x.len()]);
             for i in 0..n {
@@ -139,7 +142,7 @@ mod tests {
                         let (iy, ix) = ((oy * stride + r).wrapping_sub(padding), (ox * stride + s).wrapping_sub(padding));
                         if iy < h && ix < w {
                             let at = ((i * h + iy) * w + ix) * channels + c;
-                            if best.is_none_or(|best| x[at] > x[best]) {
+                            if best.is_none_or(|best| x[at] > x[best] || x[at].is_nan() && !x[best].is_nan()) {
                                 best = Some(at);
                             }
                         }
@@ -150,7 +153,10 @@ mod tests {
                 }
             }
             for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
-                prop_assert_eq!(&forward(path, &shape, &x), &y);
+                // By bits, for what is no number is not its own equal.
+                let got = forward(path, &shape, &x);
+                let bits = |of: &[f32]| of.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                prop_assert_eq!(bits(&got), bits(&y));
             }
             prop_assert_eq!(&backward(&shape, &x, &y, &dy), &dx);
         }

@@ -1,5 +1,7 @@
 //! Weights in the order in which the kernels read them.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::Shared;
@@ -72,13 +74,12 @@ impl Layout {
             (start + o * out).wrapping_add_signed(offset)
         };
         (0..len / panel.max(1)).into_par_iter().for_each(|p| {
-            // SAFETY: this task's panel; zeros are floats.
-            let to = unsafe {
-                if self.out_c < (p + 1) * width {
-                    to.at(p * panel).write_bytes(0, panel);
-                }
-                std::slice::from_raw_parts_mut(to.at(p * panel), panel)
-            };
+            let to = to.at(p * panel).cast::<MaybeUninit<f32>>();
+            // SAFETY: this task's panel.
+            let to = unsafe { std::slice::from_raw_parts_mut(to, panel) };
+            if self.out_c < (p + 1) * width {
+                to.fill(MaybeUninit::new(0.0));
+            }
             let n = (self.out_c - p * width).min(width);
             // A few input channels at a time, so that their weights are read while in the cache.
             for block in (0..self.in_c).step_by(BLOCK) {
@@ -88,10 +89,10 @@ impl Layout {
                         let from = &weights[first(p * width, r, s, i)..];
                         let to = &mut to[start..start + n];
                         if out == 1 {
-                            to.copy_from_slice(&from[..n]);
+                            to.write_copy_of_slice(&from[..n]);
                         } else {
-                            for (to, from) in to.iter_mut().zip(from.iter().step_by(out)) {
-                                *to = *from;
+                            for (nth, to) in to.iter_mut().enumerate() {
+                                to.write(from[nth * out]);
                             }
                         }
                     }

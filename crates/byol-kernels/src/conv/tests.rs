@@ -124,6 +124,8 @@ fn parts_of_weight_gradients_are_every_paths() {
 #[test]
 fn large_images_are_cut_into_rows() {
     check(&Shape { n: 2, h: 70, w: 90, in_c: 24, out_c: 20, kernel: [3, 3], stride: 1, padding: 1 });
+    // Panels of weights above the limit, one row of the window at a time.
+    check(&Shape { n: 1, h: 5, w: 5, in_c: 920, out_c: 64, kernel: [3, 3], stride: 2, padding: 1 });
     check(&Shape { n: 1, h: 120, w: 110, in_c: 16, out_c: 8, kernel: [5, 3], stride: 2, padding: 2 });
 }
 

@@ -84,6 +84,11 @@ impl Isa for Avx2 {
         unsafe { _mm256_max_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn max_or_none(a: Self::V, b: Self::V) -> Self::V {
+        // The maximum is `b` where one is no number.
+        unsafe { _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)) }
+    }
+    #[inline(always)]
     unsafe fn where_positive(a: Self::V, x: Self::V) -> Self::V {
         unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(a, _mm256_setzero_ps()), x) }
     }

@@ -81,6 +81,11 @@ impl Isa for Avx512 {
         unsafe { _mm512_max_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn max_or_none(a: Self::V, b: Self::V) -> Self::V {
+        // The maximum is `b` where one is no number.
+        unsafe { _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a) }
+    }
+    #[inline(always)]
     unsafe fn where_positive(a: Self::V, x: Self::V) -> Self::V {
         unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(a, _mm512_setzero_ps()), x) }
     }

@@ -33,6 +33,8 @@ pub(crate) trait Isa {
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The larger; `b` where one is no number.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// The larger; no number where one is none.
+    unsafe fn max_or_none(a: Self::V, b: Self::V) -> Self::V;
     /// 0 where `a` is 0 or below, else `x` (where `a` is no number, too).
     unsafe fn where_positive(a: Self::V, x: Self::V) -> Self::V;
 

@@ -80,6 +80,10 @@ impl Isa for Portable {
         each(|i| if a[i] > b[i] { a[i] } else { b[i] })
     }
     #[inline(always)]
+    unsafe fn max_or_none(a: Self::V, b: Self::V) -> Self::V {
+        each(|i| if a[i].is_nan() || a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
     unsafe fn where_positive(a: Self::V, x: Self::V) -> Self::V {
         each(|i| if a[i] <= 0.0 { 0.0 } else { x[i] })
     }
