@@ -119,8 +119,9 @@ fn search(train: &Features, queries: &Features, k: usize, others: bool) -> Vec<N
         }
         let exactly = |(candidates, query): (Candidates, usize)| {
             let asked = queries.row(query);
+            // 0 is added so that there is one zero, and equals are equal.
             let cosine =
-                |row: usize| (row, dot(train.row(row), asked) / (key_norms[row] * asking_norms[query]));
+                |row: usize| (row, dot(train.row(row), asked) / (key_norms[row] * asking_norms[query]) + 0.0);
             let mut found: Neighbors = candidates.rows().map(cosine).collect();
             found.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             found.truncate(k);
@@ -264,7 +265,7 @@ mod tests {
         let of_query = |(nth, asked): (usize, &[f32])| {
             let cosine = |(row, key): (usize, &[f32])| {
                 let dot: f64 = key.iter().zip(asked).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-                (row, dot / (norm(key) * norm(asked)))
+                (row, dot / (norm(key) * norm(asked)) + 0.0)
             };
             let mut all: Neighbors = train.rows().enumerate().map(cosine).collect();
             all.retain(|(row, _)| !(others && *row == nth));
