@@ -131,7 +131,7 @@ mod tests {
             let [out_h, out_w] = shape.out();
             // Few levels, so that there are ties.
             let level = |i: usize| f32::from((i as u32).wrapping_mul(2_654_435_769).rotate_left(9) as u8) as u32 % levels;
-            let value = |i: usize| if holes && i % 11 == 0 { f32::NAN } else { level(i) as f32 - 2.0 };
+            let value = |i: usize| if holes && i.is_multiple_of(11) { f32::NAN } else { level(i) as f32 - 2.0 };
             let x: Vec<f32> = (0..n * h * w * channels).map(value).collect();
             let dy: Vec<f32> = (0..n * out_h * out_w * channels).map(|i| i as f32 + 1.0).collect();
             let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0f32; x.len()]);
