@@ -5,7 +5,6 @@
 
 use std::time::Instant;
 
-use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Distribution, Tensor};
 
