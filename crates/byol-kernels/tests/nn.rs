@@ -4,6 +4,8 @@
 #![cfg(feature = "flex")]
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 
@@ -83,6 +85,13 @@ fn assert_same<const D: usize>(what: &str, ours: Tensor<D>, burns: Tensor<D>) {
     assert!(gap <= 1e-4 * scale, "{what}: {gap} of {scale}");
 }
 
+/// Who draws numbers: there is one generator, and another test's draws would come between.
+static DRAWS: Mutex<()> = Mutex::new(());
+
+fn draws() -> MutexGuard<'static, ()> {
+    DRAWS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The same network twice, from one seed.
 fn both(device: &Device) -> (ours::Net, burns::Net) {
     device.seed(7);
@@ -96,6 +105,7 @@ fn both(device: &Device) -> (ours::Net, burns::Net) {
 
 #[test]
 fn a_network_is_the_same_under_other_use_lines() {
+    let _draws = draws();
     let device = Device::flex().autodiff();
     let (ours, burns) = both(&device);
     for step in 0..3 {
@@ -128,6 +138,7 @@ fn a_network_is_the_same_under_other_use_lines() {
 
 #[test]
 fn records_go_both_ways() {
+    let _draws = draws();
     let device = Device::flex();
     let (ours, burns) = both(&device);
     let x = Tensor::<4>::random([2, 3, 9, 9], Distribution::Default, &device);
@@ -141,6 +152,7 @@ fn records_go_both_ways() {
 
 #[test]
 fn one_seed_draws_the_weights_that_burns_layers_would_have() {
+    let _draws = draws();
     let device = Device::flex();
     device.seed(3);
     let burns = burn::nn::conv::Conv2dConfig::new([3, 5], [3, 3]).init(&device).weight.val();
