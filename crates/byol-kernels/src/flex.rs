@@ -11,6 +11,7 @@ use crate::isa::Path;
 use crate::norm;
 use crate::op::KernelOps;
 use crate::pool;
+use crate::sum;
 
 type Tensor = <Flex as burn::backend::BackendTypes>::FloatTensorPrimitive;
 
@@ -291,6 +292,20 @@ impl KernelOps for Flex {
 
     fn kernel_affine_add(x: Tensor, scale: Tensor, offset: Tensor, shortcut: Tensor, relu: bool) -> Tensor {
         affine(x, scale, offset, Some(shortcut), relu)
+    }
+
+    fn kernel_weighted_sum(a: Tensor, b: Tensor, alpha: f64, beta: f64) -> Tensor {
+        let dims = a.layout().shape().to_vec();
+        let alike = b.layout().shape().to_vec() == dims && is_f32(&[&a, &b]);
+        if !alike || !a.is_contiguous() {
+            let (a, b) = (Self::float_mul_scalar(a, alpha.into()), Self::float_mul_scalar(b, beta.into()));
+            return Self::float_add(a, b);
+        }
+        let b = b.to_contiguous();
+        // Cannot fail: f32. The buffer itself if nobody else has it.
+        let a: Vec<f32> = a.into_data().try_into_vec().unwrap_or_default();
+        let sum = sum::weighted(Path::current(), a, alpha as f32, values(&b), beta as f32);
+        Tensor::from_data(TensorData::new(sum, dims))
     }
 }
 

@@ -10,7 +10,8 @@
 //!   ([`Path`]). [`conv2d_affine`] has normalisation in evaluation mode in the same pass.
 //! * [`batch_norm_train`]: normalisation by the batch, with a shortcut added and a ReLU
 //!   if asked for, in two passes each way. [`affine`] is the same with given factors.
-//! * [`max_pool2d`].
+//! * [`max_pool2d`], and [`weighted_sum`] for what optimisers do.
+//! * [`Floor`]: what the machine could do at most, beside which a time is seen.
 //! * [`nn`]: Burn's layers by these operations, under Burn's names: change `use burn::nn` to
 //!   `use byol_kernels::nn`.
 //!
@@ -26,6 +27,9 @@ mod conv;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
+#[allow(unsafe_code, reason = "vectors: see SAFETY")]
+mod floor;
+#[cfg(feature = "flex")]
 #[allow(unsafe_code, clippy::missing_safety_doc, reason = "instruction sets: see SAFETY and `Isa`")]
 mod isa;
 #[cfg(feature = "flex")]
@@ -36,6 +40,9 @@ mod op;
 #[cfg(feature = "flex")]
 #[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
 mod pool;
+#[cfg(feature = "flex")]
+#[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
+mod sum;
 
 pub mod nn;
 
@@ -50,6 +57,8 @@ use burn::backend::Dispatch;
 #[cfg(feature = "flex")]
 use burn::tensor::Device;
 
+#[cfg(feature = "flex")]
+pub use floor::Floor;
 #[cfg(feature = "flex")]
 pub use isa::Path;
 #[cfg(feature = "flex")]
@@ -236,6 +245,17 @@ pub fn conv2d_affine(
         });
     }
     affine(conv2d(x, weight, stride, padding), scale, offset, shortcut, rectify)
+}
+
+/// α · a + β · b of tensors of one shape, in a's memory where nobody else has it: moving averages
+/// and steps of optimisers, in one pass.
+pub fn weighted_sum<const D: usize>(a: Tensor<D>, alpha: f64, b: Tensor<D>, beta: f64) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if is_on_flex(&a) {
+        let (a, b) = (a.into_dispatch(), b.into_dispatch());
+        return Tensor::from_dispatch(<Dispatch as KernelOps>::kernel_weighted_sum(a, b, alpha, beta));
+    }
+    a.mul_scalar(alpha) + b.mul_scalar(beta)
 }
 
 /// The crate's page, whose example is a test.

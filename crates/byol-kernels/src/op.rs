@@ -213,6 +213,17 @@ pub trait KernelOps: Backend {
     ) -> FloatTensor<Self> {
         plain_affine::<Self>(x, scale, offset, Some(shortcut), relu)
     }
+
+    /// α · a + β · b.
+    fn kernel_weighted_sum(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        alpha: f64,
+        beta: f64,
+    ) -> FloatTensor<Self> {
+        let (a, b) = (Self::float_mul_scalar(a, alpha.into()), Self::float_mul_scalar(b, beta.into()));
+        Self::float_add(a, b)
+    }
 }
 
 /// Tensors of the inner back end.

@@ -219,6 +219,31 @@ fn parameters_of_other_channels_are_burns_error() {
     let _ = byol_kernels::batch_norm_train(x, five.clone(), five, None, true, 1e-5);
 }
 
+/// In place or not, in any layout.
+#[test]
+fn weighted_sums_are_burns() {
+    let device = Device::flex();
+    let draw = || Tensor::<2>::random([30, 50], Distribution::Default, &device);
+    let (a, b) = (draw(), draw());
+    let expected = a.clone().mul_scalar(0.9) + b.clone().mul_scalar(-0.3);
+    let kept = a.clone();
+    assert_same("sum", byol_kernels::weighted_sum(a.clone(), 0.9, b.clone(), -0.3), expected.clone());
+    assert_same("what others have stays", kept, a.clone());
+    let turned = (b.clone().transpose().mul_scalar(1.0)).transpose();
+    assert_same("turned", byol_kernels::weighted_sum(a.clone(), 0.9, turned, -0.3), expected.clone());
+    let turned = a.transpose().mul_scalar(1.0).transpose();
+    assert_same("turned", byol_kernels::weighted_sum(turned, 0.9, b, -0.3), expected);
+}
+
+/// Tracked tensors have their gradients.
+#[test]
+fn weighted_sums_have_gradients() {
+    let (a, b) = (random([3, 4]), random([3, 4]));
+    let gradients = sum(byol_kernels::weighted_sum(a.clone(), 0.5, b.clone(), 2.0)).backward();
+    assert_same("a", a.grad(&gradients).unwrap(), Tensor::full([3, 4], 0.5, &Device::flex()));
+    assert_same("b", b.grad(&gradients).unwrap(), Tensor::full([3, 4], 2.0, &Device::flex()));
+}
+
 /// What is no number must be seen by whoever guards the loss.
 #[test]
 fn no_number_is_hidden() {

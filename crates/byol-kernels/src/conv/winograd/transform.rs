@@ -86,22 +86,36 @@ pub(super) unsafe fn pixels_row<I: Isa>(d: &[[*const f32; SIDE]; SIDE], i: usize
     // d₀ − d₂, d₁ + d₂, d₂ − d₁, d₁ − d₃.
     let (a, b, sign) = [(0, 2, -1.0), (1, 2, 1.0), (2, 1, -1.0), (1, 3, -1.0)][i];
     let (a, b) = (d[a], d[b]);
-    let mut at = 0;
-    while at < c {
-        let n = (c - at).min(I::LANES);
-        // SAFETY: at + n is at most c.
-        unsafe {
-            let sign = I::splat(sign);
-            let mut u = [sign; SIDE];
-            for s in 0..SIDE {
-                u[s] = I::mul_add(sign, load::<I>(b[s].add(at), n), load::<I>(a[s].add(at), n));
-            }
-            let v = [I::sub(u[0], u[2]), I::add(u[1], u[2]), I::sub(u[2], u[1]), I::sub(u[1], u[3])];
-            for s in 0..SIDE {
-                store::<I>(to.at(s, at), v[s], n);
-            }
+    let whole = c / I::LANES * I::LANES;
+    // SAFETY: the vectors end at c.
+    unsafe {
+        for at in (0..whole).step_by(I::LANES) {
+            pixels::<I>([a, b], sign, at, I::LANES, to);
         }
-        at += n;
+        if whole < c {
+            pixels::<I>([a, b], sign, whole, c - whole, to);
+        }
+    }
+}
+
+/// A vector of [`pixels_row`].
+///
+/// # Safety
+///
+/// As there, with `at + n` for `c`.
+#[inline(always)]
+unsafe fn pixels<I: Isa>([a, b]: [[*const f32; SIDE]; 2], sign: f32, at: usize, n: usize, to: Row) {
+    // SAFETY: passed on.
+    unsafe {
+        let sign = I::splat(sign);
+        let mut u = [sign; SIDE];
+        for s in 0..SIDE {
+            u[s] = I::mul_add(sign, load::<I>(b[s].add(at), n), load::<I>(a[s].add(at), n));
+        }
+        let v = [I::sub(u[0], u[2]), I::add(u[1], u[2]), I::sub(u[2], u[1]), I::sub(u[1], u[3])];
+        for s in 0..SIDE {
+            store::<I>(to.at(s, at), v[s], n);
+        }
     }
 }
 
@@ -121,22 +135,36 @@ pub(super) unsafe fn gradients_row<I: Isa>(
     // y₀, y₀ + y₁, y₀ − y₁, −y₁.
     let none = [zeros; STEP];
     let (a, b, sign) = [(y[0], none, 1.0), (y[0], y[1], 1.0), (y[0], y[1], -1.0), (none, y[1], -1.0)][i];
-    let mut at = 0;
-    while at < c {
-        let n = (c - at).min(I::LANES);
-        // SAFETY: at + n is at most c.
-        unsafe {
-            let sign = I::splat(sign);
-            let mut u = [sign; STEP];
-            for s in 0..STEP {
-                u[s] = I::mul_add(sign, load::<I>(b[s].add(at), n), load::<I>(a[s].add(at), n));
-            }
-            let v = [u[0], I::add(u[0], u[1]), I::sub(u[0], u[1]), I::sub(I::splat(0.0), u[1])];
-            for s in 0..SIDE {
-                store::<I>(to.at(s, at), v[s], n);
-            }
+    let whole = c / I::LANES * I::LANES;
+    // SAFETY: the vectors end at c.
+    unsafe {
+        for at in (0..whole).step_by(I::LANES) {
+            gradients::<I>([a, b], sign, at, I::LANES, to);
         }
-        at += n;
+        if whole < c {
+            gradients::<I>([a, b], sign, whole, c - whole, to);
+        }
+    }
+}
+
+/// A vector of [`gradients_row`].
+///
+/// # Safety
+///
+/// As there, with `at + n` for `c`.
+#[inline(always)]
+unsafe fn gradients<I: Isa>([a, b]: [[*const f32; STEP]; 2], sign: f32, at: usize, n: usize, to: Row) {
+    // SAFETY: passed on.
+    unsafe {
+        let sign = I::splat(sign);
+        let mut u = [sign; STEP];
+        for s in 0..STEP {
+            u[s] = I::mul_add(sign, load::<I>(b[s].add(at), n), load::<I>(a[s].add(at), n));
+        }
+        let v = [u[0], I::add(u[0], u[1]), I::sub(u[0], u[1]), I::sub(I::splat(0.0), u[1])];
+        for s in 0..SIDE {
+            store::<I>(to.at(s, at), v[s], n);
+        }
     }
 }
 
@@ -162,33 +190,54 @@ pub(super) unsafe fn results<I: Isa>(
     places: [[Option<usize>; STEP]; STEP],
     then: Then<'_>,
 ) {
-    let mut at = 0;
-    while at < c {
-        let n = (c - at).min(I::LANES);
-        // SAFETY: at + n is at most c.
-        unsafe {
-            let zero = I::splat(0.0);
-            let mut s = [[zero; SIDE]; STEP];
-            for j in 0..SIDE {
-                let m = |i: usize| load::<I>(from.wrapping_add((SIDE * i + j) * step + at), n);
-                let (m1, m2) = (m(1), m(2));
-                s[0][j] = I::add(I::add(m(0), m1), m2);
-                s[1][j] = I::sub(I::sub(m1, m2), m(3));
-            }
-            for i in 0..STEP {
-                let y =
-                    [I::add(I::add(s[i][0], s[i][1]), s[i][2]), I::sub(I::sub(s[i][1], s[i][2]), s[i][3])];
-                for j in 0..STEP {
-                    let Some(place) = places[i][j] else { continue };
-                    let to = to.at(place + at);
-                    let mut y = if then.add { I::add(load::<I>(to, n), y[j]) } else { y[j] };
-                    if let Some(after) = then.after {
-                        y = after.of::<I>(y, place + at, at, n);
-                    }
-                    store::<I>(to, y, n);
+    let whole = c / I::LANES * I::LANES;
+    // SAFETY: the vectors end at c.
+    unsafe {
+        for at in (0..whole).step_by(I::LANES) {
+            result::<I>(from, step, at, I::LANES, to, places, then);
+        }
+        if whole < c {
+            result::<I>(from, step, whole, c - whole, to, places, then);
+        }
+    }
+}
+
+/// A vector of [`results`].
+///
+/// # Safety
+///
+/// As there, with `at + n` for `c`.
+#[inline(always)]
+unsafe fn result<I: Isa>(
+    from: *const f32,
+    step: usize,
+    at: usize,
+    n: usize,
+    to: Shared,
+    places: [[Option<usize>; STEP]; STEP],
+    then: Then<'_>,
+) {
+    // SAFETY: passed on.
+    unsafe {
+        let zero = I::splat(0.0);
+        let mut s = [[zero; SIDE]; STEP];
+        for j in 0..SIDE {
+            let m = |i: usize| load::<I>(from.wrapping_add((SIDE * i + j) * step + at), n);
+            let (m1, m2) = (m(1), m(2));
+            s[0][j] = I::add(I::add(m(0), m1), m2);
+            s[1][j] = I::sub(I::sub(m1, m2), m(3));
+        }
+        for i in 0..STEP {
+            let y = [I::add(I::add(s[i][0], s[i][1]), s[i][2]), I::sub(I::sub(s[i][1], s[i][2]), s[i][3])];
+            for j in 0..STEP {
+                let Some(place) = places[i][j] else { continue };
+                let to = to.at(place + at);
+                let mut y = if then.add { I::add(load::<I>(to, n), y[j]) } else { y[j] };
+                if let Some(after) = then.after {
+                    y = after.of::<I>(y, place + at, at, n);
                 }
+                store::<I>(to, y, n);
             }
         }
-        at += n;
     }
 }

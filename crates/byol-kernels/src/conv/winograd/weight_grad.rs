@@ -79,7 +79,7 @@ pub(in super::super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], d
         }
     });
     // SAFETY: the tasks cleared all of it.
-    weights::unpack(unsafe { partials.total() }, in_c, out_c, width)
+    weights::unpack(path, unsafe { partials.total() }, in_c, out_c, width)
 }
 
 /// Products of a block in one row of the transform.
