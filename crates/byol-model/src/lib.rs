@@ -42,6 +42,7 @@ mod online;
 mod onnx;
 mod resnet;
 mod roles;
+mod sum;
 mod target;
 mod weights;
 
@@ -59,6 +60,7 @@ pub use online::{OnlineNetwork, OnlineOutput};
 pub use onnx::onnx_bytes;
 pub use resnet::{EncoderCost, ResNet, ResNetConfig, Stem, Version};
 pub use roles::{Role, role};
+pub use sum::weighted_sum;
 pub use target::{TargetInit, TargetNetwork};
 pub use weights::{
     EncoderDescription, Loaded, NamedTensor, Normalization, Preprocessing, Resampling, TensorValues,

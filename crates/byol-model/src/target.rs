@@ -8,6 +8,7 @@ use burn::tensor::container::TensorContainer;
 use serde::{Deserialize, Serialize};
 
 use crate::roles::{Role, role};
+use crate::sum::weighted_sum;
 use crate::weights::{NamedTensor, TensorValues, load_named, named_tensors};
 use crate::{Encoder, Mlp, ModelError, OnlineNetwork};
 
@@ -99,7 +100,7 @@ impl<E: Encoder> TargetNetwork<E> {
                 let Some(theta) = theta else {
                     return Param::from_mapped_value(id, xi, mapper); // not reached: same modules
                 };
-                let xi = xi.inner_if_autodiff().mul_scalar(self.tau).add(theta.mul_scalar(1.0 - self.tau));
+                let xi = weighted_sum(xi.inner_if_autodiff(), self.tau, theta, 1.0 - self.tau);
                 Param::from_mapped_value(id, Tensor::from_inner(xi).set_require_grad(false), mapper)
             }
         }

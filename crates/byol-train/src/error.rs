@@ -57,6 +57,9 @@ pub enum TrainError {
         /// Why not.
         why: String,
     },
+    /// The system gives no threads.
+    #[error("starting threads: {0}")]
+    Threads(String),
     /// A step's loss is no number.
     #[error("the loss is {loss}")]
     LossNotFinite {

@@ -22,7 +22,9 @@ mod config;
 #[cfg(test)]
 mod config_tests;
 mod error;
+mod gradients;
 mod guard;
+mod lanes;
 mod memory;
 mod networks;
 mod observer;
@@ -42,6 +44,7 @@ pub use checkpoint::{Checkpoint, CheckpointRules, Checkpoints};
 pub use config::{EncoderSpec, Length, LrMultipliers, OptimizerKind, OptimizerSpec, RunSpec, TauSchedule};
 pub use error::TrainError;
 pub use guard::{Guard, GuardMode, odd_learning_rate};
+pub use lanes::Lanes;
 pub use memory::StepShape;
 pub use networks::{init_encoder, init_networks};
 pub use observer::{MEASURE_EVERY, Measured, Observer, Seen, StepBatch, StepReport, Timed, TrainState};

@@ -6,7 +6,7 @@ use byol_model::{
     Encoder, Mlp, OnlineNetwork, ResNet, ResNetConfig, TargetInit, TargetNetwork, load_named, named_tensors,
 };
 
-use crate::{Byol, Optimizer, RunPlan, TrainError};
+use crate::{Byol, Lanes, Optimizer, RunPlan, TrainError};
 
 /// The encoder that a plan of this seed begins with.
 ///
@@ -20,7 +20,7 @@ pub fn init_encoder(config: &ResNetConfig, seed: u64, device: &Device) -> Result
 }
 
 /// The networks of a plan, drawn from its seed. `start` is an encoder of the plan's
-/// configuration that theirs begins as; what is drawn besides is the same with it.
+/// configuration that theirs begins as; what is drawn besides is the same with it. They have one lane.
 ///
 /// # Errors
 ///
@@ -48,7 +48,7 @@ pub fn init_networks(
         }
     };
     let optimizer = Optimizer::new(plan.spec.optimizer).with_multipliers(plan.spec.lr_multipliers);
-    Ok(Byol { online, target, optimizer })
+    Ok(Byol { online, target, optimizer, lanes: Lanes::one() })
 }
 
 /// Burn draws parameters when they are first looked at: look at them now, in order.

@@ -1,13 +1,14 @@
 //! The method, on one screen, in the paper's letters (section 3.1, Appendix J).
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::module::Module;
+use burn::tensor::{Device, Gradients, Tensor};
 use byol_model::{
     Collective, Encoder, NamedTensor, OnlineNetwork, Role, TargetNetwork, constant_cosine, embedding_std,
     named_tensors, regression_loss,
 };
 
-use crate::{Optimizer, RunSpec, TrainError};
+use crate::gradients::{added, average_over_replicas, with_own_gradients};
+use crate::{Lanes, Optimizer, RunSpec, TrainError};
 
 /// θ, ξ and the optimiser's state.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Byol<E: Encoder> {
     pub target: TargetNetwork<E>,
     /// Knows nothing of the target.
     pub optimizer: Optimizer,
+    /// Where a step is computed: changes its speed and never its result.
+    pub lanes: Lanes,
 }
 
 /// What a step saw.
@@ -41,14 +44,14 @@ pub struct StepValues {
 
 impl<E: Encoder> Byol<E> {
     /// The networks of a recipe around an encoder of yours, on its device: heads and optimiser
-    /// are the recipe's, and the target starts as a copy.
+    /// are the recipe's, the target starts as a copy, and there is one lane.
     pub fn new(encoder: E, spec: &RunSpec, device: &Device) -> Self {
         let projector = spec.projector.init(encoder.dim(), device);
         let predictor = spec.predictor.init(spec.projector.output, device);
         let online = OnlineNetwork { encoder, projector, predictor };
         let target = TargetNetwork::copy_of(&online);
         let optimizer = Optimizer::new(spec.optimizer).with_multipliers(spec.lr_multipliers);
-        Self { online, target, optimizer }
+        Self { online, target, optimizer, lanes: Lanes::one() }
     }
 
     /// One optimiser step on views v ~ T and v′ ~ T′ of the same pictures,
@@ -88,28 +91,34 @@ impl<E: Encoder> Byol<E> {
         tau: f64,
         collective: &dyn Collective,
     ) -> Result<(Self, StepValues), TrainError> {
-        let Self { online, target, mut optimizer } = self;
+        let Self { mut online, mut target, mut optimizer, lanes } = self;
+        // θ once more, for v′: nothing that is derived is shared by the two directions, so that
+        // each has its own gradient, beside the other's.
+        let mut twin = with_own_gradients(online.clone());
         let mut seen: Option<StepValues> = None;
         let mut gradients: Option<Gradients> = None;
         for i in 0..n {
             let [v, v_prime] = views(i)?;
             // Each view through its own forward pass: batch statistics never mix T and T′.
-            let theta = online.forward(v.clone());
-            let theta_prime = online.forward(v_prime.clone());
             // z′ = g_ξ(f_ξ(v′)), and the reverse: batch statistics, no gradient.
-            let xi = target.forward(v);
-            let xi_prime = target.forward(v_prime);
+            let (seen_v, seen_v_prime) = (v.clone(), v_prime.clone());
+            let (of_theta, of_xi) = lanes.both(
+                || ([online.forward(seen_v), twin.forward(seen_v_prime)], online, twin),
+                || ([target.forward(v), target.forward(v_prime)], target),
+            );
+            let ([theta, theta_prime], [xi, xi_prime]);
+            ([theta, theta_prime], online, twin) = of_theta;
+            ([xi, xi_prime], target) = of_xi;
             // Equation 2, both directions: ‖q̄(z) − z̄′‖² + the same with v and v′ swapped.
             let constant = (constant_cosine(xi.clone()) + constant_cosine(xi_prime.clone())).div_scalar(2.0);
             let loss_v = regression_loss(theta.prediction, xi_prime);
             let loss_v_prime = regression_loss(theta_prime.prediction, xi);
-            let loss = loss_v.clone() + loss_v_prime.clone();
             let projection = theta.projection.inner();
             let part = |x: Tensor<1>| scalar(x) / n as f64;
             let values = StepValues {
-                loss: part(loss.clone()),
-                loss_v: part(loss_v),
-                loss_v_prime: part(loss_v_prime),
+                loss: part(loss_v.clone().inner() + loss_v_prime.clone().inner()),
+                loss_v: part(loss_v.clone().inner()),
+                loss_v_prime: part(loss_v_prime.clone().inner()),
                 z_std: part(embedding_std(projection.clone())),
                 constant_cosine: part(constant),
                 representation: theta.representation.inner(),
@@ -120,12 +129,15 @@ impl<E: Encoder> Byol<E> {
                 return Err(TrainError::LossNotFinite { loss, spoiled: not_finite(&online) });
             }
             seen = Some(values.with(seen));
-            let loss = if n == 1 { loss } else { loss.div_scalar(n as f64) };
+            let mean = |loss: Tensor<1>| if n == 1 { loss } else { loss.div_scalar(n as f64) };
+            let (of_v, of_v_prime) = lanes.both(|| mean(loss_v).backward(), || mean(loss_v_prime).backward());
+            let both = added(&online, of_v, &twin, of_v_prime);
             gradients = Some(match gradients {
-                None => loss.backward(),
-                Some(sum) => added(&online, sum, &loss.backward()),
+                None => both,
+                Some(sum) => added(&online, sum, &online, both),
             });
         }
+        drop(twin); // θ is changed where it lies
         // θ ← optimizer(θ, ∇_θ L, η)   (Equation 3)
         let online = match gradients {
             Some(mut gradients) => {
@@ -141,7 +153,7 @@ impl<E: Encoder> Byol<E> {
             value: "0".into(),
             expected: "at least 1".into(),
         })?;
-        Ok((Self { online, target, optimizer }, values))
+        Ok((Self { online, target, optimizer, lanes }, values))
     }
 }
 
@@ -167,55 +179,4 @@ fn not_finite<M: Module>(module: &M) -> Option<String> {
 
 fn scalar(x: Tensor<1>) -> f64 {
     f64::from(x.into_scalar::<f32>())
-}
-
-/// Σ + ∇, for every parameter.
-fn added<M: Module>(module: &M, sum: Gradients, gradients: &Gradients) -> Gradients {
-    struct Add<'a> {
-        sum: Gradients,
-        gradients: &'a Gradients,
-    }
-    impl ModuleVisitor for Add<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let tensor = param.val();
-            if let (Some(sum), Some(gradient)) = (tensor.grad(&self.sum), tensor.grad(self.gradients)) {
-                tensor.grad_replace(&mut self.sum, sum + gradient);
-            }
-        }
-    }
-    let mut add = Add { sum, gradients };
-    module.visit(&mut add);
-    add.sum
-}
-
-/// ∇ ← (1/world) Σ ∇. Nothing to do in a run of one process.
-fn average_over_replicas<M: Module>(
-    module: &M,
-    gradients: &mut Gradients,
-    collective: &dyn Collective,
-) -> Result<(), TrainError> {
-    struct Average<'a> {
-        gradients: &'a mut Gradients,
-        collective: &'a dyn Collective,
-        result: Result<(), TrainError>,
-    }
-    impl ModuleVisitor for Average<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let tensor = param.val();
-            let (Ok(()), Some(gradient)) = (&self.result, tensor.grad(self.gradients)) else { return };
-            let (shape, device) = (gradient.shape(), gradient.device());
-            // Cannot fail: gradients of f32 parameters are f32.
-            let mut values: Vec<f32> = gradient.into_data().try_into_vec().unwrap_or_default();
-            self.result = self.collective.sum(&mut values).map_err(TrainError::Collective);
-            let mean = Tensor::from_data(TensorData::new(values, shape), &device)
-                .div_scalar(self.collective.world() as f64);
-            tensor.grad_replace(self.gradients, mean);
-        }
-    }
-    if collective.world() == 1 {
-        return Ok(());
-    }
-    let mut average = Average { gradients, collective, result: Ok(()) };
-    module.visit(&mut average);
-    average.result
 }

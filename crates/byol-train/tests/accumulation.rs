@@ -10,7 +10,7 @@ use byol_model::{
     Encoder, HeadConfig, NamedTensor, OneProcess, OnlineNetwork, ResNetConfig, TargetNetwork, load_named,
     named_tensors,
 };
-use byol_train::{Byol, Optimizer, OptimizerKind, OptimizerSpec};
+use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec};
 
 const LARS: OptimizerSpec = OptimizerSpec {
     kind: OptimizerKind::Lars,
@@ -44,7 +44,8 @@ fn networks<E: Encoder>(encoder: E, device: &Device) -> Byol<E> {
     let projector = HEAD.init(encoder.dim(), device);
     let online = OnlineNetwork { encoder, projector, predictor: HEAD.init(8, device) };
     let _ = named_tensors(&online); // drawn now
-    Byol { target: TargetNetwork::copy_of(&online), online, optimizer: Optimizer::new(LARS) }
+    let (target, optimizer) = (TargetNetwork::copy_of(&online), Optimizer::new(LARS));
+    Byol { online, target, optimizer, lanes: Lanes::one() }
 }
 
 /// Networks of their own with the same parameters.

@@ -12,8 +12,8 @@ use byol_model::{
     load_named, named_tensors,
 };
 use byol_train::{
-    Byol, DataFacts, Length, Optimizer, OptimizerKind, OptimizerSpec, RunPlan, SpecBuilder, learning_rate,
-    tau,
+    Byol, DataFacts, Lanes, Length, Optimizer, OptimizerKind, OptimizerSpec, RunPlan, SpecBuilder,
+    learning_rate, tau,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -271,7 +271,7 @@ fn ten_whole_steps_are_pytorchs() {
         beta2: 0.999,
         epsilon: 1e-8,
     });
-    let mut byol = Byol { online, target, optimizer };
+    let mut byol = Byol { online, target, optimizer, lanes: Lanes::one() };
     for (i, (lr, tau)) in STEPS.into_iter().enumerate() {
         let views = tensors(&inputs, &format!("step{i}."));
         let view = |name: &str| {

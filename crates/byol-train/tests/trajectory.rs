@@ -12,8 +12,8 @@ use byol_model::{
     Encoder, HeadConfig, NamedTensor, OneProcess, OnlineNetwork, TargetNetwork, load_named, named_tensors,
 };
 use byol_train::{
-    Byol, DataFacts, Length, LrMultipliers, Optimizer, OptimizerKind, OptimizerSpec, RunPlan, SpecBuilder,
-    learning_rate, tau,
+    Byol, DataFacts, Lanes, Length, LrMultipliers, Optimizer, OptimizerKind, OptimizerSpec, RunPlan,
+    SpecBuilder, learning_rate, tau,
 };
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ fn networks(spec: OptimizerSpec, multipliers: LrMultipliers, device: &Device) ->
     let target = TargetNetwork::copy_of(&online);
     let start = parameters(100_000, &target.named_tensors());
     let optimizer = Optimizer::new(spec).with_multipliers(multipliers);
-    Byol { online, target: target.load_named(start).unwrap(), optimizer }
+    Byol { online, target: target.load_named(start).unwrap(), optimizer, lanes: Lanes::one() }
 }
 
 /// A plan with the schedules of the golden file.

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Distribution, Tensor};
 use byol_model::{EncoderCost, HeadConfig, OneProcess, OnlineNetwork, ResNetConfig, Stem, TargetNetwork};
-use byol_train::{Byol, Optimizer, OptimizerKind, OptimizerSpec, StepShape};
+use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec, StepShape};
 use serde_json::{Value, json};
 
 use crate::cli::{ModelsArgs, stem};
@@ -212,7 +212,8 @@ fn measure_here(args: &ModelsArgs, configs: &[ResNetConfig]) -> Result<()> {
         beta2: 0.999,
         epsilon: 1e-8,
     });
-    let mut byol = Byol { online, target, optimizer };
+    let lanes = Lanes::of(rayon::current_num_threads())?;
+    let mut byol = Byol { online, target, optimizer, lanes };
     for _ in 0..2 {
         let view = || Tensor::random([batch, args.channels, size, size], Distribution::Default, &device);
         (byol, _) = byol.step(view(), view(), 0.1, 0.99, &OneProcess)?;

@@ -51,7 +51,7 @@ struct About {
 impl Checkpoint {
     /// Takes a run down.
     pub fn of<E: Encoder>(plan: &RunPlan, state: &TrainState<E>) -> Self {
-        let Byol { online, target, optimizer } = &state.byol;
+        let Byol { online, target, optimizer, .. } = &state.byol;
         let OptimizerState { momentum, square } = optimizer.state(online);
         let parts = [
             ("online", named_tensors(online)),
@@ -83,13 +83,13 @@ impl Checkpoint {
             let take = |n: String| Some((n[name.len()..].to_owned(), self.tensors.remove(&n)?));
             names.into_iter().filter_map(take).collect()
         };
-        let Byol { online, target, mut optimizer } = byol;
+        let Byol { online, target, mut optimizer, lanes } = byol;
         let online = load_named(online, part("online."))?;
         let target = target.load_named(part("target."))?;
         let buffers = OptimizerState { momentum: part("momentum."), square: part("square.") };
         optimizer.load_state(&online, buffers, self.step)?;
         let kept = part("kept.");
-        Ok(TrainState { byol: Byol { online, target, optimizer }, step: self.step, kept })
+        Ok(TrainState { byol: Byol { online, target, optimizer, lanes }, step: self.step, kept })
     }
 
     /// The file's bytes: the same for the same run.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{Gradients, Tensor};
-use byol_model::{ModelError, NamedTensor, Role, TensorValues, role};
+use byol_model::{ModelError, NamedTensor, Role, TensorValues, role, weighted_sum};
 
 use crate::{LrMultipliers, OptimizerKind, OptimizerSpec};
 
@@ -139,19 +139,19 @@ impl Optimizer {
         let mut d = g;
         if role == Role::Weight {
             if weight_decay != 0.0 {
-                d = d + w.clone().mul_scalar(weight_decay);
+                d = weighted_sum(d, 1.0, w.clone(), weight_decay);
             }
             if kind == OptimizerKind::Lars {
                 d = lars::adapt(&w, d, trust);
             }
         }
         let m = match self.momenta.remove::<Tensor<D>>(&path) {
-            Some(m) => m.mul_scalar(momentum) + d.clone(),
+            Some(m) => weighted_sum(m, momentum, d.clone(), 1.0),
             None => d.clone(),
         };
-        let direction = if nesterov { d + m.clone().mul_scalar(momentum) } else { m.clone() };
+        let direction = if nesterov { weighted_sum(d, 1.0, m.clone(), momentum) } else { m.clone() };
         self.momenta.register(path, m);
-        w - direction.mul_scalar(lr)
+        weighted_sum(w, 1.0, direction, -lr)
     }
 
     fn adamw<const D: usize>(

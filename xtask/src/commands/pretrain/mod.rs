@@ -17,8 +17,8 @@ use burn::tensor::Device;
 use byol_data::ImageDataset;
 use byol_model::{EncoderDescription, OneProcess, ResNet, named_tensors, save_encoder};
 use byol_train::{
-    Budget, CheckpointRules, Checkpoints, Guard, GuardMode, JsonLines, Observer, RunDir, RunLock, RunOptions,
-    RunPlan, TensorBoard, Timed, TrainOptions, TrainState, train,
+    Budget, CheckpointRules, Checkpoints, Guard, GuardMode, JsonLines, Lanes, Observer, RunDir, RunLock,
+    RunOptions, RunPlan, TensorBoard, Timed, TrainOptions, TrainState, train,
 };
 
 use super::preview::views_png;
@@ -70,7 +70,8 @@ fn go(
     interrupt: Interrupt,
     started: Instant,
 ) -> Result<()> {
-    let Begun { run, _lock, mut plan, measured, source, set, state, metrics } = begun;
+    let Begun { run, _lock, mut plan, measured, source, set, mut state, metrics } = begun;
+    state.byol.lanes = Lanes::of(rayon::current_num_threads())?;
     let set = Arc::new(set);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let budget = measured.then(|| budget(&plan, &state, started));
