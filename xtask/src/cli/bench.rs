@@ -7,14 +7,27 @@ use clap::{Args, Subcommand};
 
 /// Measure how fast a part is.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    after_help = "\
 Examples:
   cargo xtask bench augment --photos photos
   cargo xtask bench augment --photos photos --size 28 --gray --json
-  cargo xtask bench data --data photos --size 224")]
+  cargo xtask bench data --data photos --size 224
+  cargo xtask bench train --profile
+  cargo xtask bench --write-docs --python venv/bin/python"
+)]
 pub struct BenchArgs {
     #[command(subcommand)]
-    pub command: BenchCommand,
+    pub command: Option<BenchCommand>,
+    /// Measures the training step on three networks and writes docs/performance.md, in a checkout;
+    /// some minutes, on a machine that does nothing else.
+    #[arg(long)]
+    pub write_docs: bool,
+    /// A Python with torch, torchvision and lightly: its step beside ours.
+    #[arg(long, value_name = "PYTHON", requires = "write_docs")]
+    pub python: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

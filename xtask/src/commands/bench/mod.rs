@@ -2,5 +2,7 @@
 
 pub mod augment;
 pub mod data;
+pub mod docs;
 pub mod eval;
+mod stages;
 pub mod train;

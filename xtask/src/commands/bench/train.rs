@@ -4,12 +4,11 @@ use anyhow::{Result, bail};
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use byol_kernels::Path;
-use byol_model::{
-    Encoder, HeadConfig, OneProcess, OnlineNetwork, ResNet, ResNetConfig, TargetNetwork, regression_loss,
-};
-use byol_train::{Byol, Optimizer, OptimizerKind, OptimizerSpec};
+use byol_model::{Encoder, HeadConfig, OneProcess, OnlineNetwork, ResNet, ResNetConfig, TargetNetwork};
+use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec};
 use serde_json::json;
 
+use super::stages::{Stages, Work};
 use crate::cli::{BenchTrainArgs, stem};
 use crate::compose::set_threads;
 use crate::exit::Usage;
@@ -18,9 +17,6 @@ use crate::terminal::{Progress, say};
 
 /// Steps and passes before the clock is read.
 const WARM: usize = 2;
-/// A backward pass costs twice a forward one: two views, each once through the target and
-/// three times through the online network.
-const PASSES: f64 = 8.0;
 
 /// Times a step and a forward pass.
 pub fn run(args: &BenchTrainArgs) -> Result<()> {
@@ -47,10 +43,11 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
         }
     }
     let peak = memory::peak();
-    let mut stages = Vec::new();
-    if args.profile {
-        stages = profile(&mut byol, &v, &v_prime, args.steps);
-    }
+    let stages = if args.profile {
+        Some(Stages::measure(&mut byol, [&v, &v_prime], args.steps, path, &Work::of(args, &cost, &config)?))
+    } else {
+        None
+    };
     let encoder = byol.online.encoder.valid();
     let (image, mut passes) = (v.inner(), Vec::new());
     for k in 0..WARM + 3 * args.steps {
@@ -64,18 +61,17 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
 
     let n = args.batch as f64;
     let (step, pass) = (median(&mut seconds), median(&mut passes));
-    let heads = heads(args, &config)?;
-    let flops = 2.0 * n * PASSES * (cost.multiply_adds as f64 + heads as f64);
+    let flops = Work::of(args, &cost, &config)?.flops();
     let threads = rayon::current_num_threads();
     if args.json {
-        let stages: serde_json::Map<_, _> =
-            stages.iter().map(|(name, seconds)| ((*name).to_owned(), json!(seconds / n))).collect();
         let result = json!({
             "images_per_second": n / step,
             "forward_images_per_second": n / pass,
             "threads": threads,
             "peak_memory_bytes": peak,
-            "stages": stages,
+            "stages": stages.as_ref().map_or_else(|| json!({}), |stages| stages.seconds(n)),
+            "floors": stages.as_ref().map_or_else(|| json!({}), |stages| stages.floors(n)),
+            "machine": stages.map(|stages| json!({"flops": stages.floor.flops, "bytes_per_second": stages.floor.bytes})),
             "step_seconds": step,
             "gflops": flops / step / 1e9,
             "encoder": config.name(),
@@ -101,8 +97,8 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
         n / pass,
         peak.unwrap_or(0) as f64 / f64::from(1 << 30)
     ));
-    for (name, seconds) in stages {
-        say(&format!("  {name:<16} {:>9.2} ms {:>5.1} %", 1e3 * seconds, 100.0 * seconds / step));
+    if let Some(stages) = stages {
+        stages.tell(step);
     }
     Ok(())
 }
@@ -123,7 +119,7 @@ fn path(name: Option<&str>) -> Result<Path> {
     Ok(Path::current())
 }
 
-fn head(args: &BenchTrainArgs) -> HeadConfig {
+pub(super) fn head(args: &BenchTrainArgs) -> HeadConfig {
     HeadConfig { layers: 2, hidden: args.hidden, output: args.proj }
 }
 
@@ -144,48 +140,10 @@ fn networks(args: &BenchTrainArgs, config: &ResNetConfig, device: &Device) -> Re
         beta2: 0.999,
         epsilon: 1e-8,
     });
-    Ok(Byol { online, target, optimizer })
+    Ok(Byol { online, target, optimizer, lanes: Lanes::of(rayon::current_num_threads())? })
 }
 
-/// Multiply-adds of a picture's pass through the heads, on the average of online and target.
-fn heads(args: &BenchTrainArgs, config: &ResNetConfig) -> Result<u64> {
-    let (projector, predictor) = (head(args).parameters(config.dim()?), head(args).parameters(args.proj));
-    Ok(projector + predictor * 3 / 4)
-}
-
-/// The step's parts in seconds, medians.
-fn profile(
-    byol: &mut Byol<ResNet>,
-    v: &Tensor<4>,
-    v_prime: &Tensor<4>,
-    steps: usize,
-) -> Vec<(&'static str, f64)> {
-    const PARTS: [&str; 6] = ["online forward", "target forward", "loss", "backward", "optimizer", "average"];
-    let mut times: [Vec<f64>; 6] = Default::default();
-    for _ in 0..steps {
-        let mut at = Instant::now();
-        let mut lap = |part: usize| {
-            times[part].push(at.elapsed().as_secs_f64());
-            at = Instant::now();
-        };
-        let (theta, theta_prime) = (byol.online.forward(v.clone()), byol.online.forward(v_prime.clone()));
-        lap(0);
-        let (xi, xi_prime) = (byol.target.forward(v.clone()), byol.target.forward(v_prime.clone()));
-        lap(1);
-        let loss = regression_loss(theta.prediction, xi_prime) + regression_loss(theta_prime.prediction, xi);
-        lap(2);
-        let mut gradients = loss.backward();
-        lap(3);
-        byol.online = byol.optimizer.step(byol.online.clone(), &mut gradients, 0.05);
-        lap(4);
-        byol.target = TargetNetwork::new(byol.target.encoder().clone(), byol.target.projector().clone())
-            .update(&byol.online, 0.996);
-        lap(5);
-    }
-    PARTS.into_iter().zip(times.iter_mut().map(|times| median(times))).collect()
-}
-
-fn median(values: &mut [f64]) -> f64 {
+pub(super) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
