@@ -99,7 +99,7 @@ fn pictures_without_labels_have_a_report_and_no_scores() {
     assert!(knn.err.contains("without a label"), "{}", knn.err);
     let linear = world.run("linear-eval");
     assert_eq!(linear.code, Some(1));
-    assert!(linear.err.contains("no split to score on"), "{}", linear.err);
+    assert!(linear.err.contains("without a label"), "{}", linear.err);
     // A page of a run whose pictures have gone still has its curves.
     fs::remove_dir_all(world.path("set")).unwrap();
     let told = world.succeed("report --no-cache");
@@ -132,10 +132,34 @@ fn embeddings_in_parts_are_those_in_one() {
     let of_file = json(&world.succeed("knn --embeddings all.parquet --json").out);
     let of_run = json(&world.succeed("knn --json").out);
     assert_eq!((&of_file["top1"], &of_file["n_test"]), (&of_run["top1"], &of_run["n_test"]));
+    world.succeed("embed --untrained --out random.parquet");
+    let random = json(&world.succeed("knn --embeddings random.parquet --json").out);
+    assert_eq!(random["top1"], of_run["random_init"]["top1"]);
     for bad in ["0/3", "4/3", "3", "a/b", "1/100000"] {
         world.fail(&format!("embed --partition {bad} --out no.parquet"), 2, &["partition"]);
     }
     world.fail("embed --out .", 2, &["no regular file"]);
+    // Scores on other pictures stand beside the run's own.
+    world.succeed("ingest photos --to other --val 0.5");
+    let other = json(&world.succeed("knn --data other --json").out);
+    assert_eq!(other["split"], "validation");
+    let scores: Vec<String> = fs::read_dir(world.path("runs/a/scores"))
+        .unwrap()
+        .map(|f| f.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(scores.iter().filter(|name| name.starts_with("knn")).count(), 2, "{scores:?}");
+    let own: Value =
+        serde_json::from_slice(&fs::read(world.path("runs/a/scores/knn.json")).unwrap()).unwrap();
+    assert_eq!(own["n_test"], of_run["n_test"]);
+    world.succeed("report --run runs/a");
+    let page = fs::read_to_string(world.path("runs/a/report.html")).unwrap();
+    assert!(page.contains("Nearest neighbours, on other pictures"));
+    let shard = world.path("set/data/train-00000-of-00001.parquet");
+    assert!(shard.is_file());
+    for kept in ["set/data/train-00000-of-00001.parquet", "runs/a/encoder.safetensors", "runs/a/run.toml"] {
+        world.fail(&format!("embed --out {kept}"), 2, &["--out", kept, "that is a file of"]);
+        world.fail(&format!("report --out {kept}"), 2, &["--out", kept, "that is a file of"]);
+    }
     world.fail("embed --split nowhere --out no.parquet", 1, &["nowhere"]);
     world.fail("embed --out no/such/folder.parquet", 1, &["folder.parquet"]);
 }
@@ -204,6 +228,24 @@ fn odd_embeddings_are_answers_or_errors() {
         &[],
     );
     world.succeed("linear-eval --embeddings gap.parquet");
+    // Numbers far apart are as good as near ones.
+    write(&world.path("far.parquet"), &rows, |i| info(Some(i as i64 % 3 * 40_000_000), ""), &[]);
+    write(&world.path("near.parquet"), &rows, |i| info(Some(i as i64 % 3), ""), &[]);
+    let of = |file: &str| json(&world.succeed(&format!("linear-eval --embeddings {file} --json")).out);
+    let (far, near) = (of("far.parquet"), of("near.parquet"));
+    assert_eq!((&far["top1"], &far["details"]), (&near["top1"], &near["details"]));
+    assert_eq!(far["classes"], serde_json::json!(["0", "40000000", "80000000"]));
+    // Rows of another split do not teach beside a file of test rows, and copies are said.
+    write(
+        &world.path("both.parquet"),
+        &rows,
+        |i| info(Some(i as i64 % 3), if i < 20 { "train" } else { "test" }),
+        &[],
+    );
+    let beside = world.succeed("knn --embeddings both.parquet --test-embeddings near.parquet --json");
+    assert_eq!((&json(&beside.out)["n_train"], &json(&beside.out)["duplicates"]), (&20.into(), &20.into()));
+    assert!(beside.err.contains("10 rows of both.parquet are left out"), "{}", beside.err);
+    assert!(beside.err.contains("20 of 30 scored rows are among those that teach"), "{}", beside.err);
     // Rows without a label are left out, and said.
     write(&world.path("some.parquet"), &rows, |i| info((i % 2 == 0).then_some(i as i64 % 3), ""), &[]);
     let some = world.succeed("knn --embeddings some.parquet --json");

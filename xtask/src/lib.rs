@@ -11,6 +11,7 @@ mod exit;
 mod http;
 mod hub;
 mod memory;
+mod out;
 mod subject;
 mod terminal;
 
@@ -51,11 +52,12 @@ pub fn run() -> ExitCode {
         Command::Runs(args) => commands::runs::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Models(args) => commands::models::run(&args),
-        Command::Bench(args) => match args.command {
-            BenchCommand::Augment(args) => commands::bench::augment::run(&args),
-            BenchCommand::Data(args) => commands::bench::data::run(&args),
-            BenchCommand::Eval(args) => commands::bench::eval::run(&args),
-            BenchCommand::Train(args) => commands::bench::train::run(&args),
+        Command::Bench(args) => match &args.command {
+            None => commands::bench::docs::run(&args),
+            Some(BenchCommand::Augment(args)) => commands::bench::augment::run(args),
+            Some(BenchCommand::Data(args)) => commands::bench::data::run(args),
+            Some(BenchCommand::Eval(args)) => commands::bench::eval::run(args),
+            Some(BenchCommand::Train(args)) => commands::bench::train::run(args),
         },
         Command::Dev(args) => dev::run(&args),
     };

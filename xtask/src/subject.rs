@@ -119,6 +119,15 @@ impl Subject {
         }
     }
 
+    /// What names of files about pictures other than the run's end in; nothing for its own.
+    pub fn other_pictures(&self, source: &Source, train: &ImageDataset) -> String {
+        if self.plan.as_ref().is_none_or(|plan| plan.data.path == source.describe()) {
+            return String::new();
+        }
+        let fingerprint: String = train.fingerprint().chars().filter(char::is_ascii_alphanumeric).collect();
+        format!("-{}", &fingerprint[fingerprint.len().saturating_sub(8)..])
+    }
+
     pub fn config(&self) -> &ResNetConfig {
         &self.description.encoder
     }

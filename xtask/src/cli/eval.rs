@@ -221,6 +221,7 @@ pub enum TransferProtocol {
 Examples (after cargo xtask pretrain):
   cargo xtask embed --out embeddings.parquet
   cargo xtask embed --weights resnet50.pth --data DIR --out embeddings.parquet
+  cargo xtask embed --untrained --out random.parquet
   cargo xtask embed --data DIR --partition 3/8 --out part-3.parquet")]
 pub struct EmbedArgs {
     #[command(flatten)]
@@ -234,6 +235,9 @@ pub struct EmbedArgs {
     /// Only the i-th of n equal parts, so that several machines share a large set.
     #[arg(long, value_name = "I/N", value_parser = partition)]
     pub partition: Option<(u64, u64)>,
+    /// Those of the same encoder at random initialisation, by the run's seed.
+    #[arg(long)]
+    pub untrained: bool,
     /// The file.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,

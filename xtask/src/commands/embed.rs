@@ -16,6 +16,7 @@ use super::evaluate::features::digest;
 use crate::cli::EmbedArgs;
 use crate::compose::{Source, set_threads};
 use crate::exit::Usage;
+use crate::out::check_out;
 use crate::subject::Subject;
 use crate::terminal::{Progress, say, tell};
 
@@ -24,7 +25,11 @@ pub fn run(args: &EmbedArgs) -> Result<()> {
     set_threads(args.threads)?;
     let started = Instant::now();
     let device = Device::flex();
-    let subject = Subject::open(&args.encoder, &device)?;
+    let mut subject = Subject::open(&args.encoder, &device)?;
+    if args.untrained {
+        subject.encoder = subject.untrained(&device)?;
+        subject.name = format!("{}, untrained", subject.name);
+    }
     let source = subject.source(args.data.as_deref())?;
     let parts = parts(&source, &args.split, args.partition)?;
     let total: usize = parts.iter().map(|(_, range)| range.len()).sum();
@@ -43,6 +48,7 @@ pub fn run(args: &EmbedArgs) -> Result<()> {
         ("byol.preprocessing".to_owned(), serde_json::to_string(&subject.transform)?),
         ("byol.data".to_owned(), source.describe()),
     ]);
+    check_out(&args.out, [&source])?;
     if fs::metadata(&args.out).is_ok_and(|about| !about.is_file()) {
         return Err(Usage(format!(
             "--out {}: there is something that is no regular file",

@@ -5,11 +5,13 @@ use serde_json::json;
 
 use crate::cli::{ExportArgs, ExportFormat};
 use crate::exit::Usage;
+use crate::out::check_out;
 use crate::subject::Subject;
 
 /// Writes an encoder to a file.
 pub fn run(args: &ExportArgs) -> Result<()> {
     let subject = Subject::open(&args.encoder, &Device::flex())?;
+    check_out(&args.out, [])?;
     let named = args.encoder.weights.as_deref().map(std::path::Path::new);
     if let Some(from) = named.and_then(|path| path.canonicalize().ok())
         && args.out.canonicalize().is_ok_and(|out| out == from)

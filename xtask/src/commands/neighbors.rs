@@ -13,8 +13,9 @@ use super::evaluate::features::Extractor;
 use super::preview::canvas::{self, Cell};
 use crate::cli::NeighborsArgs;
 use crate::compose::set_threads;
+use crate::out::check_out;
 use crate::subject::Subject;
-use crate::terminal::{say, tell};
+use crate::terminal::{counted, say, tell};
 
 /// A picture that asks and its neighbours, with similarities.
 pub struct Asked {
@@ -28,6 +29,7 @@ pub fn run(args: &NeighborsArgs) -> Result<()> {
     let device = Device::flex();
     let subject = Subject::open(&args.encoder, &device)?;
     let source = subject.source(args.data.as_deref())?;
+    check_out(&args.out, [&source])?;
     let train = source.open("train")?;
     let asking = match &args.split {
         Some(split) => Some(source.open(split)?),
@@ -68,11 +70,11 @@ pub fn run(args: &NeighborsArgs) -> Result<()> {
         say(&json!({ "out": args.out, "split": from.split(), "asked": asked }).to_string());
     } else {
         tell(&format!(
-            "{}: {} pictures of `{}`, each with its {} nearest of `train` by cosine of y",
+            "{}: {} of `{}`, each with its {} nearest of `train` by cosine of y",
             args.out.display(),
-            rows.len(),
+            counted(rows.len(), "picture"),
             from.split(),
-            args.k
+            asked.first().map_or(0, |asked| asked.found.len())
         ));
     }
     Ok(())

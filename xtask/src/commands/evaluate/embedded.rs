@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use byol_eval::{Embeddings, Features, every_nth_of_classes};
+use byol_eval::{Embeddings, Features, RowInfo, every_nth_of_classes};
 use serde_json::json;
 
 use super::protocol::Protocol;
@@ -17,6 +17,8 @@ use crate::terminal::{Progress, tell};
 
 /// One in so many rows is scored, of embeddings that know no splits.
 const TEST: usize = 5;
+/// The split of rows that have been left out already.
+const OTHERS: &str = "left out";
 
 /// Rows of one split, with their labels.
 struct Part {
@@ -34,7 +36,7 @@ pub fn evaluate(args: &EvalArgs, file: &Path, protocol: &Protocol) -> Result<()>
     if let Some((test, path)) = test.as_ref().zip(args.test_embeddings.as_deref()) {
         check_beside(&train, test, file, path)?;
         // One file, as if they had been written to it.
-        train = together(train, test)?;
+        train = together(train, test, file)?;
     }
     let alone = matches!(protocol, Protocol::Knn { .. });
     let Parts { teach, validation, scored, how } = parts(&train, alone, file)?;
@@ -54,6 +56,14 @@ pub fn evaluate(args: &EvalArgs, file: &Path, protocol: &Protocol) -> Result<()>
     }
     let teaching = train.features.pick(&all)?;
     let asked = scored.as_ref().map(|part| train.features.pick(&part.rows)).transpose()?;
+    let n_duplicates = duplicates(&teaching, asked.as_ref());
+    if n_duplicates > 0 {
+        tell(&format!(
+            "note: {n_duplicates} of {} scored rows are among those that teach, value by value; scores on them say \
+             nothing about new pictures",
+            asked.as_ref().map_or(0, Features::len)
+        ));
+    }
     let spinner = Progress::spinner("classifying");
     let predicted = protocol.classify(&teaching, asked.as_ref(), &rows)?;
     spinner.finish();
@@ -67,11 +77,11 @@ pub fn evaluate(args: &EvalArgs, file: &Path, protocol: &Protocol) -> Result<()>
         left_out: None,
         more: json!({
             "dim": train.features.dim(),
-            "duplicates": duplicates(&teaching, asked.as_ref()),
+            "duplicates": n_duplicates,
             "seconds": started.elapsed().as_secs_f64(),
         }),
     };
-    outcome.tell_and_record(args.how.json, &rows, None, protocol)
+    outcome.tell_and_record(args.how.json, &rows, None, protocol.name())
 }
 
 /// Rows that teach, that choose and that are scored.
@@ -107,21 +117,21 @@ fn parts(all: &Embeddings, alone: bool, file: &Path) -> Result<Parts> {
             labelled(all, rows.iter().zip(&is_test).filter(move |(_, is)| **is == test).map(|(row, _)| *row))
         };
         let how = "every 5th row of each class is scored; ";
-        return Ok(Parts {
-            teach: has_labels(of(false), "")?,
-            validation: None,
-            scored: Some(of(true)),
-            how,
-        });
+        if rows.len() < 2 {
+            bail!("{}: one row with a label; scoring needs others to learn from", file.display());
+        }
+        return Ok(Parts { teach: of(false), validation: None, scored: Some(of(true)), how });
     }
     let known = ["train", "test", "validation", "valid", "val"];
     if !splits.contains_key("train") {
         bail!("{}: the column `split` has {:?}, expected train and test", file.display(), splits.keys());
     }
-    let left_out = n - known.iter().filter_map(|name| splits.get(name)).sum::<usize>();
-    if left_out > 0 {
-        let names: Vec<&&str> = splits.keys().filter(|name| !known.contains(*name)).collect();
-        tell(&format!("note: {left_out} of {n} rows are left out: their split is none or one of {names:?}"));
+    let named = splits.values().sum::<usize>();
+    if named < n {
+        tell(&format!("note: {} of {n} rows are left out: they are of no split", n - named));
+    }
+    for (name, rows) in splits.iter().filter(|(name, _)| !known.contains(*name) && **name != OTHERS) {
+        tell(&format!("note: {rows} of {n} rows are left out: their split is {name:?}"));
     }
     let of_split = |names: &[&str]| {
         let rows =
@@ -181,7 +191,7 @@ fn check_beside(train: &Embeddings, test: &Embeddings, file: &Path, beside: &Pat
 }
 
 /// Training rows and then test rows, labels by the classes of the first.
-fn together(mut train: Embeddings, test: &Embeddings) -> Result<Embeddings> {
+fn together(mut train: Embeddings, test: &Embeddings, file: &Path) -> Result<Embeddings> {
     let classes = train.classes.clone();
     let number = |label: i64| -> Option<i64> {
         let Some(name) = usize::try_from(label).ok().and_then(|label| test.classes.get(label)) else {
@@ -191,7 +201,21 @@ fn together(mut train: Embeddings, test: &Embeddings) -> Result<Embeddings> {
     };
     let values = [train.features.values(), test.features.values()].concat();
     train.features = Features::new(train.features.dim(), values).context("both files together")?;
-    train.infos.iter_mut().for_each(|info| info.split = Some("train".into()));
+    // Rows of another split do not teach.
+    let of_train = |split: &Option<String>| split.as_deref() == Some("train");
+    if train.infos.iter().any(|info| of_train(&info.split)) {
+        let others = train.infos.iter().filter(|info| !of_train(&info.split)).count();
+        if others > 0 {
+            tell(&format!(
+                "note: {others} rows of {} are left out: their split is not train",
+                file.display()
+            ));
+        }
+    } else {
+        train.infos.iter_mut().for_each(|info| info.split = Some("train".into()));
+    }
+    let left_out = |info: &mut RowInfo| info.split = Some(OTHERS.into());
+    train.infos.iter_mut().filter(|info| !of_train(&info.split)).for_each(left_out);
     train.infos.extend(test.infos.iter().cloned().map(|mut info| {
         info.label = info.label.and_then(number);
         info.split = Some("test".into());

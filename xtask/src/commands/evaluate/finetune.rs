@@ -52,13 +52,7 @@ pub fn finetune(args: &FinetuneArgs) -> Result<()> {
         subject.tell_changes(&pictures.train, &source);
     }
     let folder = args.labels_to.clone().or_else(|| subject.run.as_ref().map(|run| run.join("labels")));
-    // Lists of other pictures than the run's have names of their own.
-    let fingerprint: String =
-        pictures.train.fingerprint().chars().filter(char::is_ascii_alphanumeric).collect();
-    let of = match args.data {
-        Some(_) => format!("-{}", &fingerprint[fingerprint.len().saturating_sub(8)..]),
-        None => String::new(),
-    };
+    let of = subject.other_pictures(&source, &pictures.train);
     // Each once, however often it was named.
     let named = args.labels.iter().enumerate().filter(|(nth, shown)| !args.labels[..*nth].contains(shown));
     let shares: Vec<Share> = named
@@ -69,9 +63,10 @@ pub fn finetune(args: &FinetuneArgs) -> Result<()> {
     if !args.how.json {
         let counts: Vec<String> = shares.iter().map(|share| counted(share.rows.len(), "label")).collect();
         tell(&format!(
-            "{}; {}, and {n_test} test pictures, of {}",
+            "{}; {}, and {n_test} {}, of {}",
             subject.name,
             counts.join(" and "),
+            pictures.scored_name(),
             source.describe()
         ));
     }
@@ -100,6 +95,7 @@ pub fn finetune(args: &FinetuneArgs) -> Result<()> {
     let mut value = compared[0].json(); // there is one: --labels is never empty
     value["results"] = compared.iter().map(Compared::json).collect();
     value["n_test"] = n_test.into();
+    value["split"] = json!(pictures.test.as_ref().map(ImageDataset::split));
     value["protocol"] = json!(protocol);
     value["encoder"] = json!(subject.name);
     value["seed"] = args.seed.into();
@@ -119,7 +115,7 @@ pub fn finetune(args: &FinetuneArgs) -> Result<()> {
         compared.iter().for_each(Compared::say);
     }
     match &subject.run {
-        Some(run) => result::record(run, "finetune", &value),
+        Some(run) => result::record(run, &format!("finetune{of}"), &value),
         None => Ok(()),
     }
 }

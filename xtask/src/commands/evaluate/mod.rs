@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use burn::tensor::Device;
+use byol_data::ImageDataset;
 use byol_eval::{Features, LinearConfig, pixels};
 use byol_model::ResNet;
 use serde_json::json;
@@ -94,7 +95,7 @@ fn of_encoder(args: &EvalArgs, protocol: &Protocol) -> Result<()> {
     let n_test = pictures.rows.test.as_ref().map_or(pictures.train.len(), Vec::len);
     if !args.how.json {
         let test = match &pictures.test {
-            Some(test) => format!(" and {} test pictures", test.len()),
+            Some(test) => format!(" and {} {}", test.len(), pictures.scored_name()),
             None => " pictures, each scored by the others,".to_owned(),
         };
         tell(&format!(
@@ -124,12 +125,14 @@ fn of_encoder(args: &EvalArgs, protocol: &Protocol) -> Result<()> {
         left_out: job.pixels_left_out(),
         more: json!({
             "duplicates": duplicates,
+            "split": pictures.test.as_ref().map(ImageDataset::split),
             "data": source.describe(),
             "data_fingerprint": pictures.train.fingerprint(),
             "seconds": started.elapsed().as_secs_f64(),
         }),
     };
-    outcome.tell_and_record(args.how.json, &pictures.rows, subject.run.as_deref(), protocol)
+    let name = format!("{}{}", protocol.name(), subject.other_pictures(&source, &pictures.train));
+    outcome.tell_and_record(args.how.json, &pictures.rows, subject.run.as_deref(), &name)
 }
 
 /// What is scored, and how.

@@ -42,8 +42,8 @@ impl Protocol {
     pub fn describe(&self, rows: &Rows) -> String {
         match self {
             Self::Optimum => format!(
-                "multinomial logistic regression on standardised y, fitted to its optimum; penalty chosen on {}, \
-                 refitted on all",
+                "multinomial logistic regression on standardised y at the optimum of mean loss + penalty / 2 · ‖W‖²; \
+                 penalty chosen on {}, refitted on all",
                 rows.choice
             ),
             Self::Paper { config, augment, .. } => format!(

@@ -8,7 +8,7 @@ use byol_data::write_atomic;
 use byol_eval::{Confusion, Score, mcnemar};
 use serde_json::{Value, json};
 
-use super::protocol::{Predicted, Protocol};
+use super::protocol::Predicted;
 use super::rows::Rows;
 use crate::terminal::{say, tell, typed};
 
@@ -61,14 +61,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// To stdout and, of a run, to its folder.
-    pub fn tell_and_record(
-        &self,
-        json: bool,
-        rows: &Rows,
-        run: Option<&Path>,
-        protocol: &Protocol,
-    ) -> Result<()> {
+    /// To stdout and, of a run, to the file of that name in its folder.
+    pub fn tell_and_record(&self, json: bool, rows: &Rows, run: Option<&Path>, name: &str) -> Result<()> {
         let value = self.json(rows, run);
         if json {
             say(&value.to_string());
@@ -76,7 +70,7 @@ impl Outcome {
             self.say(rows);
         }
         match run {
-            Some(run) => record(run, protocol.name(), &value),
+            Some(run) => record(run, name, &value),
             None => Ok(()),
         }
     }
@@ -89,7 +83,7 @@ impl Outcome {
         value["protocol"] = json!(self.protocol);
         value["details"] = first.details.clone();
         value["encoder"] = json!(self.subject);
-        value["classes"] = (0..rows.n_classes.min(MOST_CONFUSED)).map(|class| rows.name(class)).collect();
+        value["classes"] = (0..rows.n_classes).map(|class| rows.name(class)).collect();
         if let Some(confusion) = &first.confusion {
             value["confusion"] = json!(confusion.counts);
             value["per_class"] = json!(confusion.of_classes());
@@ -198,7 +192,7 @@ pub fn command(run: &Path) -> String {
     format!("cargo xtask {}", words.join(" "))
 }
 
-/// Scores are one file a protocol in the run's folder; the last one counts.
+/// Scores are one file a protocol, and set of pictures, in the run's folder; the last one counts.
 pub fn record(run: &Path, name: &str, value: &Value) -> Result<()> {
     let folder = run.join("scores");
     let path = folder.join(format!("{name}.json"));

@@ -5,7 +5,7 @@ use byol_data::ImageDataset;
 use byol_eval::every_nth_of_classes;
 use byol_train::set_channels;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::compose::Source;
 use crate::subject::Subject;
@@ -22,6 +22,8 @@ pub struct Rows {
     /// Names, or none where labels are numbers.
     pub classes: Vec<String>,
     pub n_classes: usize,
+    /// What each class is to the data, where that is not its place.
+    numbers: Vec<usize>,
     /// Of the training rows, then those of a validation split.
     pub train: Vec<usize>,
     /// Which of them choose.
@@ -35,15 +37,26 @@ pub struct Rows {
 impl Rows {
     /// Of training, validation and test labels.
     pub fn new(
-        classes: Vec<String>,
+        mut classes: Vec<String>,
         mut train: Vec<usize>,
-        validation: Option<Vec<usize>>,
-        test: Option<Vec<usize>>,
+        mut validation: Option<Vec<usize>>,
+        mut test: Option<Vec<usize>>,
         what: &str,
     ) -> Result<Self> {
-        let largest =
-            [Some(&train), validation.as_ref(), test.as_ref()].into_iter().flatten().flatten().max();
-        let largest = largest.copied().unwrap_or(0);
+        let mut parts: Vec<&mut Vec<usize>> =
+            [Some(&mut train), validation.as_mut(), test.as_mut()].into_iter().flatten().collect();
+        let labels: BTreeSet<usize> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let most = labels.last().copied().unwrap_or(0);
+        let mut numbers = Vec::new();
+        // Numbers with gaps are names: what no row has costs nothing.
+        if classes.is_empty() && labels.len() <= most {
+            let dense: HashMap<usize, usize> =
+                labels.iter().enumerate().map(|(i, label)| (*label, i)).collect();
+            parts.iter_mut().flat_map(|part| part.iter_mut()).for_each(|label| *label = dense[label]);
+            classes = labels.iter().map(ToString::to_string).collect();
+            numbers = labels.into_iter().collect();
+        }
+        let largest = parts.iter().flat_map(|part| part.iter().copied()).max().unwrap_or(0);
         let n_classes = classes.len().max(largest + 1);
         if n_classes > MOST_CLASSES {
             bail!("{what}: a label of {largest}, more than classes can be");
@@ -61,7 +74,12 @@ impl Rows {
                 (every_nth_of_classes(&train, nth), format!("one training row in {nth} of each class"))
             }
         };
-        Ok(Self { classes, n_classes, train, held_out, choice, test })
+        Ok(Self { classes, n_classes, numbers, train, held_out, choice, test })
+    }
+
+    /// The label of a class in the data.
+    pub fn label(&self, class: usize) -> usize {
+        self.numbers.get(class).copied().unwrap_or(class)
     }
 
     /// What a class is called.
@@ -82,6 +100,15 @@ impl Pictures {
     /// The splits of a set. Without one to score on, an error unless `alone`.
     pub fn open(source: &Source, alone: bool) -> Result<Self> {
         let train = source.open("train")?;
+        let labels = |set: &ImageDataset| match set.labels()? {
+            Some(labels) => Ok(labels),
+            None => bail!(
+                "{}: the `{}` split has pictures without a label; scoring needs labels",
+                source.describe(),
+                set.split()
+            ),
+        };
+        let train_labels = labels(&train)?;
         let test = match source.has_test()? {
             true => Some(source.open_test()?),
             false if alone => None,
@@ -98,14 +125,6 @@ impl Pictures {
             Some(name) => Some(source.open(name)?),
             None => None,
         };
-        let labels = |set: &ImageDataset| match set.labels()? {
-            Some(labels) => Ok(labels),
-            None => bail!(
-                "{}: the `{}` split has pictures without a label; scoring needs labels",
-                source.describe(),
-                set.split()
-            ),
-        };
         for other in [&validation, &test].into_iter().flatten() {
             if train.classes() != other.classes() {
                 bail!(
@@ -119,7 +138,7 @@ impl Pictures {
         }
         let rows = Rows::new(
             train.classes().to_vec(),
-            labels(&train)?,
+            train_labels,
             validation.as_ref().map(labels).transpose()?,
             test.as_ref().map(labels).transpose()?,
             &source.describe(),
@@ -142,6 +161,14 @@ impl Pictures {
             }
         }
         Ok(())
+    }
+
+    /// What the pictures that are scored are called.
+    pub fn scored_name(&self) -> String {
+        match self.test.as_ref().map(ImageDataset::split) {
+            None | Some("test") => "test pictures".into(),
+            Some(split) => format!("pictures of the split `{split}`"),
+        }
     }
 
     /// The sets whose rows teach, in the order of [`Rows::train`].
@@ -173,9 +200,10 @@ impl Pictures {
         let duplicates = self.duplicates()?;
         if let Some(test) = self.test.as_ref().filter(|_| duplicates > 0) {
             tell(&format!(
-                "note: {duplicates} of {} test pictures are in the training set too, byte by byte; scores on \
+                "note: {duplicates} of {} {} are in the training set too, byte by byte; scores on \
                  them say nothing about new pictures",
-                test.len()
+                test.len(),
+                self.scored_name()
             ));
         }
         Ok(duplicates)
@@ -188,12 +216,25 @@ mod tests {
 
     #[test]
     fn validation_rows_choose_and_else_every_tenth() {
-        let rows = Rows::new(vec![], vec![0; 40], None, Some(vec![3]), "here").unwrap();
-        assert_eq!((rows.n_classes, rows.held_out.iter().filter(|held| **held).count()), (4, 4));
+        let rows = Rows::new(vec![], vec![0; 40], None, Some(vec![1]), "here").unwrap();
+        assert_eq!((rows.n_classes, rows.held_out.iter().filter(|held| **held).count()), (2, 4));
         let rows = Rows::new(vec![], vec![0; 40], Some(vec![1; 5]), None, "here").unwrap();
         assert_eq!((rows.train.len(), rows.held_out[39], rows.held_out[40]), (45, false, true));
         let rows = Rows::new(vec![], vec![0, 1, 0], None, None, "here").unwrap();
         assert_eq!(rows.held_out, [false, false, true]);
-        assert!(Rows::new(vec![], vec![MOST_CLASSES], None, None, "here").is_err());
+        let all = (0..=MOST_CLASSES).collect();
+        assert!(Rows::new(vec![], all, None, None, "here").is_err());
+    }
+
+    #[test]
+    fn numbers_with_gaps_are_names() {
+        let rows = Rows::new(vec![], vec![7, 90_000_000, 7], None, Some(vec![12, 7]), "here").unwrap();
+        assert_eq!((rows.n_classes, &rows.train, &rows.test), (3, &vec![0, 2, 0], &Some(vec![1, 0])));
+        assert_eq!([0, 1, 2].map(|class| rows.name(class)), ["7", "12", "90000000"]);
+        assert_eq!([0, 1, 2].map(|class| rows.label(class)), [7, 12, 90_000_000]);
+        // Named classes keep their places, whoever is there.
+        let named = vec!["a".to_owned(), "b".into(), "c".into()];
+        let rows = Rows::new(named, vec![2, 2], None, None, "here").unwrap();
+        assert_eq!((rows.n_classes, rows.train), (3, vec![2, 2]));
     }
 }

@@ -88,7 +88,7 @@ fn written(rows: &[usize], pictures: &Pictures) -> Result<String> {
     csv.write_record(HEAD.split(','))?;
     for &row in rows {
         let (set, i) = place(pictures, row);
-        let label = pictures.rows.train[row].to_string();
+        let label = pictures.rows.label(pictures.rows.train[row]).to_string();
         csv.write_record([set.split(), &i.to_string(), &label, set.sample(i)?.path()])?;
     }
     String::from_utf8(csv.into_inner().map_err(|e| e.into_error())?).context("names of pictures are text")
@@ -135,7 +135,8 @@ fn by_number(text: &str, path: &Path, pictures: &Pictures) -> Result<Vec<usize>>
             _ => bail!(fault(&format!("`{split}` is no split that is learned from"))),
         };
         let row = start + i;
-        let same = pictures.rows.train.get(row) == Some(&label) && place(pictures, row).0.split() == split;
+        let shown = pictures.rows.train.get(row).map(|class| pictures.rows.label(*class));
+        let same = shown == Some(label) && place(pictures, row).0.split() == split;
         let name = record.get(3).unwrap_or_default();
         let (set, at) = place(pictures, row);
         if !same || (!name.is_empty() && set.sample(at)?.path() != name) {

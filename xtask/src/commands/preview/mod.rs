@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::cli::PreviewArgs;
 use crate::compose::{Source, recipe};
+use crate::out::check_out;
 
 use self::canvas::Cell;
 
@@ -26,6 +27,7 @@ use self::canvas::Cell;
 pub fn run(args: &PreviewArgs) -> Result<()> {
     let spec = recipe(&args.recipe, &[])?;
     let source = Source::from_flags(args.data.as_deref(), args.recipe.config.as_deref())?;
+    check_out(&args.out, [&source])?;
     let set = source.open("train")?;
     let channels = set_channels(&set)?;
     let policy = match &args.policy {

@@ -22,6 +22,7 @@ use super::preview::views_png;
 use super::runs::{Run, metrics};
 use crate::cli::{ReportArgs, WeightsArgs};
 use crate::compose::{RUNS, Source, set_threads};
+use crate::out::check_out;
 use crate::subject::Subject;
 use crate::terminal::{say, tell, typed};
 
@@ -49,6 +50,8 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         [one] => one.path.join("report.html"),
         _ => PathBuf::from("report.html"),
     });
+    let pictures: Vec<Source> = runs.iter().map(|run| Source::from_plan(&run.plan)).collect();
+    check_out(&out, &pictures)?;
     let page = page(&runs, args)?;
     write_atomic(&out, page.as_bytes())?;
     if args.how.json {

@@ -1,5 +1,6 @@
 //! What the run's folder says of its scores.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -20,9 +21,24 @@ const PROTOCOLS: [(&str, &str); 4] = [
     ("knn", "Nearest neighbours"),
 ];
 
+/// All that any run was scored by: on its own pictures, then on others.
+fn protocols(runs: &[Run]) -> Vec<(&str, String)> {
+    let own = PROTOCOLS.map(|(protocol, title)| (protocol, title.to_owned()));
+    let keys: BTreeSet<&str> = runs.iter().flat_map(|run| run.scores.keys().map(String::as_str)).collect();
+    let title = |key: &str| {
+        let (_, title) = PROTOCOLS.iter().find(|(known, _)| *known == key)?;
+        Some(*title)
+    };
+    let others = keys.into_iter().filter(|key| title(key).is_none()).filter_map(|key| {
+        let of = title(key.rsplit_once('-')?.0)?;
+        Some((key, format!("{of}, on other pictures")))
+    });
+    own.into_iter().chain(others).collect()
+}
+
 pub fn section(runs: &[Run]) -> String {
     let mut out = String::new();
-    for (protocol, title) in PROTOCOLS {
+    for (protocol, title) in protocols(runs) {
         let mut rows = Vec::new();
         // Of which run, and what it says of how it came about.
         let mut words: Vec<(&str, String)> = Vec::new();
@@ -41,7 +57,7 @@ pub fn section(runs: &[Run]) -> String {
         let Some((_, first)) = words.first() else { continue };
         let title = match runs {
             [one] => format!("{title}{}", k(&one.scores[protocol])),
-            _ => title.to_owned(),
+            _ => title,
         };
         out.push_str(&bars(&title, &rows));
         if words.iter().all(|(_, of)| of == first) {
@@ -64,7 +80,7 @@ pub fn section(runs: &[Run]) -> String {
         return format!("<section><h2>Scores</h2><p class=\"soft\">{labelled}</p></section>");
     }
     format!(
-        "<section><h2>Scores</h2><p class=\"soft\">Top-1 on the test set, with 95 % Wilson intervals.</p>{out}\
+        "<section><h2>Scores</h2><p class=\"soft\">Top-1 on what is scored (the test set, or what stands for it), with 95 % Wilson intervals.</p>{out}\
          </section>"
     )
 }
@@ -72,10 +88,11 @@ pub fn section(runs: &[Run]) -> String {
 /// How a score came about.
 pub fn about(score: &Value) -> String {
     format!(
-        "{}; {}{} test rows of {}{}",
+        "{}; {}{} {} rows of {}{}",
         score["protocol"].as_str().unwrap_or_default(),
         score["n_train"].as_u64().map_or(String::new(), |n| format!("{n} training and ")),
         score["n_test"],
+        score["split"].as_str().unwrap_or("test"),
         score["data"].as_str().unwrap_or("embeddings"),
         match score["duplicates"].as_u64() {
             Some(n) if n > 0 => format!(", {n} of them in both"),
