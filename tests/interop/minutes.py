@@ -33,6 +33,7 @@ from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
+from step import small_resnet18
 from torch import nn
 
 warnings.filterwarnings("ignore")
@@ -44,28 +45,6 @@ def pictures(folder, split):
     table = pq.ParquetDataset([f"{folder}/data/{f}" for f in files]).read()
     decoded = [np.asarray(Image.open(io.BytesIO(row["bytes"])).convert("L")) for row in table["image"].to_pylist()]
     return torch.tensor(np.stack(decoded)[:, None]).float() / 255, np.asarray(table["label"])
-
-
-class Basic(nn.Module):
-    def __init__(self, i, o, stride):
-        super().__init__()
-        self.c1, self.b1 = nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o)
-        self.c2, self.b2 = nn.Conv2d(o, o, 3, 1, 1, bias=False), nn.BatchNorm2d(o)
-        same = stride == 1 and i == o
-        self.d = nn.Identity() if same else nn.Sequential(nn.Conv2d(i, o, 1, stride, bias=False), nn.BatchNorm2d(o))
-
-    def forward(self, x):
-        return F.relu(self.b2(self.c2(F.relu(self.b1(self.c1(x)), inplace=True))) + self.d(x), inplace=True)
-
-
-def encoder(width):
-    layers, i = [nn.Conv2d(1, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)], width
-    for stage, o in enumerate([width, 2 * width, 4 * width, 8 * width]):
-        for block in range(2):
-            layers.append(Basic(i, o, 2 if stage and not block else 1))
-            i = o
-    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return net.to(memory_format=torch.channels_last), i
 
 
 def view(x, mean, std):
@@ -99,7 +78,8 @@ def peer(train, test, minutes, seed, bf16):
     """Features of the trained and of the random encoder, and what the training was."""
     torch.manual_seed(seed)
     mean, std = train.mean(), train.std()
-    net, dim = encoder(16)
+    net, dim = small_resnet18(16, 1)
+    net.to(memory_format=torch.channels_last)
     random = [features(net, x, mean, std) for x in (train, test)]
     projector, predictor = BYOLProjectionHead(dim, 512, 128), BYOLPredictionHead(128, 512, 128)
     target, target_projector = copy.deepcopy(net), copy.deepcopy(projector)
