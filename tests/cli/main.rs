@@ -13,6 +13,7 @@ mod harness;
 mod hub;
 mod journey;
 mod minutes;
+mod precision;
 mod presets;
 mod resume;
 mod server;

@@ -6,10 +6,12 @@ use burn::backend::ops::{ActivationOps, FloatTensorOps, ModuleOps};
 use burn::backend::{Flex, IntDType};
 use burn::tensor::{DType, TensorData};
 
-use crate::conv::{self, Shape};
+use crate::Precision;
+use crate::conv::{self, Shape, bf16};
 use crate::isa::Path;
 use crate::norm;
 use crate::op::KernelOps;
+use crate::plain::{Conv, plain_affine, plain_conv2d, plain_weight_grad, plain_x_grad};
 use crate::pool;
 use crate::sum;
 
@@ -78,7 +80,8 @@ fn is_f32(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(|t| t.dtype() == DType::F32)
 }
 
-fn shape(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Option<Shape> {
+fn shape(x: &Tensor, weight: &Tensor, conv: Conv) -> Option<Shape> {
+    let Conv { stride, padding, .. } = conv;
     let (x, weight) = (x.layout().shape().to_vec(), weight.layout().shape().to_vec());
     let (&[n, in_c, h, w], &[out_c, of, kh, kw]) = (x.as_slice(), weight.as_slice()) else { return None };
     let fits = of == in_c && stride > 0 && h + 2 * padding >= kh && w + 2 * padding >= kw;
@@ -93,12 +96,16 @@ fn pooling(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Option<p
 }
 
 impl KernelOps for Flex {
-    fn kernel_conv2d(x: Tensor, weight: Tensor, stride: usize, padding: usize) -> Tensor {
-        let Some(shape) = shape(&x, &weight, stride, padding).filter(|_| is_ours(&[&x, &weight])) else {
-            return Self::conv2d(x, weight, None, crate::op::options(stride, padding));
+    fn kernel_conv2d(x: Tensor, weight: Tensor, conv: Conv) -> Tensor {
+        let Some(shape) = shape(&x, &weight, conv).filter(|_| is_ours(&[&x, &weight])) else {
+            return plain_conv2d::<Self>(x, weight, conv);
         };
         let (x, weight) = (channels_last(&x), weight.to_contiguous());
-        let y = conv::forward(Path::current(), &shape, values(&x), values(&weight), None);
+        let (path, images, weights) = (Path::current(), values(&x), values(&weight));
+        let y = match conv.precision {
+            Precision::F32 => conv::forward(path, &shape, images, weights, None),
+            Precision::Bf16 => bf16::forward(path, &shape, images, weights),
+        };
         let [h, w] = shape.out();
         channels_first(y, &[shape.n, h, w, shape.out_c])
     }
@@ -108,11 +115,10 @@ impl KernelOps for Flex {
         weight: Tensor,
         scale: Tensor,
         offset: Tensor,
-        stride: usize,
-        padding: usize,
+        conv: Conv,
         relu: bool,
     ) -> Tensor {
-        conv2d_affine(x, weight, [scale, offset], None, [stride, padding], relu)
+        conv2d_affine(x, weight, [scale, offset], None, conv, relu)
     }
 
     fn kernel_conv2d_affine_add(
@@ -121,26 +127,17 @@ impl KernelOps for Flex {
         scale: Tensor,
         offset: Tensor,
         shortcut: Tensor,
-        stride: usize,
-        padding: usize,
+        conv: Conv,
         relu: bool,
     ) -> Tensor {
-        conv2d_affine(x, weight, [scale, offset], Some(shortcut), [stride, padding], relu)
+        conv2d_affine(x, weight, [scale, offset], Some(shortcut), conv, relu)
     }
 
-    fn kernel_conv2d_x_grad(
-        x: Tensor,
-        weight: Tensor,
-        grad: Tensor,
-        stride: usize,
-        padding: usize,
-    ) -> Tensor {
-        let Some(shape) = shape(&x, &weight, stride, padding).filter(|_| is_ours(&[&grad, &weight])) else {
-            return Self::conv2d_x_backward(x, weight, grad, crate::op::options(stride, padding));
+    fn kernel_conv2d_x_grad(x: Tensor, weight: Tensor, grad: Tensor, conv: Conv) -> Tensor {
+        let Some(shape) = shape(&x, &weight, conv).filter(|_| is_ours(&[&grad, &weight])) else {
+            return plain_x_grad::<Self>(x, weight, grad, conv);
         };
-        let (grad, weight) = (channels_last(&grad), weight.to_contiguous());
-        let dx = conv::input_grad(Path::current(), &shape, values(&weight), values(&grad), None);
-        channels_first(dx, &[shape.n, shape.h, shape.w, shape.in_c])
+        input_grad(&shape, &weight, &grad, None, conv.precision)
     }
 
     fn kernel_conv2d_x_grad_add(
@@ -148,31 +145,26 @@ impl KernelOps for Flex {
         weight: Tensor,
         grad: Tensor,
         so_far: Tensor,
-        stride: usize,
-        padding: usize,
+        conv: Conv,
     ) -> Tensor {
         let Some(shape) =
-            shape(&x, &weight, stride, padding).filter(|_| is_ours(&[&grad, &weight]) && is_ours(&[&so_far]))
+            shape(&x, &weight, conv).filter(|_| is_ours(&[&grad, &weight]) && is_ours(&[&so_far]))
         else {
-            return Self::float_add(Self::kernel_conv2d_x_grad(x, weight, grad, stride, padding), so_far);
+            return Self::float_add(Self::kernel_conv2d_x_grad(x, weight, grad, conv), so_far);
         };
-        let (grad, weight, so_far) = (channels_last(&grad), weight.to_contiguous(), owned(so_far));
-        let dx = conv::input_grad(Path::current(), &shape, values(&weight), values(&grad), Some(so_far));
-        channels_first(dx, &[shape.n, shape.h, shape.w, shape.in_c])
+        input_grad(&shape, &weight, &grad, Some(owned(so_far)), conv.precision)
     }
 
-    fn kernel_conv2d_weight_grad(
-        x: Tensor,
-        weight: Tensor,
-        grad: Tensor,
-        stride: usize,
-        padding: usize,
-    ) -> Tensor {
-        let Some(shape) = shape(&x, &weight, stride, padding).filter(|_| is_ours(&[&x, &grad])) else {
-            return Self::conv2d_weight_backward(x, weight, grad, crate::op::options(stride, padding));
+    fn kernel_conv2d_weight_grad(x: Tensor, weight: Tensor, grad: Tensor, conv: Conv) -> Tensor {
+        let Some(shape) = shape(&x, &weight, conv).filter(|_| is_ours(&[&x, &grad])) else {
+            return plain_weight_grad::<Self>(x, weight, grad, conv);
         };
         let (x, grad) = (channels_last(&x), channels_last(&grad));
-        let dw = conv::weight_grad(Path::current(), &shape, values(&x), values(&grad));
+        let of = match conv.precision {
+            Precision::F32 => conv::weight_grad,
+            Precision::Bf16 => bf16::weight_grad,
+        };
+        let dw = of(Path::current(), &shape, values(&x), values(&grad));
         let [kh, kw] = shape.kernel;
         Tensor::from_data(TensorData::new(dw, [shape.out_c, shape.in_c, kh, kw]))
     }
@@ -309,25 +301,42 @@ impl KernelOps for Flex {
     }
 }
 
+fn input_grad(
+    shape: &Shape,
+    weight: &Tensor,
+    grad: &Tensor,
+    so_far: Option<Vec<f32>>,
+    precision: Precision,
+) -> Tensor {
+    let of = match precision {
+        Precision::F32 => conv::input_grad,
+        Precision::Bf16 => bf16::input_grad,
+    };
+    let (weight, grad) = (weight.to_contiguous(), channels_last(grad));
+    let dx = of(Path::current(), shape, values(&weight), values(&grad), so_far);
+    channels_first(dx, &[shape.n, shape.h, shape.w, shape.in_c])
+}
+
 fn conv2d_affine(
     x: Tensor,
     weight: Tensor,
     [scale, offset]: [Tensor; 2],
     shortcut: Option<Tensor>,
-    [stride, padding]: [usize; 2],
+    conv: Conv,
     relu: bool,
 ) -> Tensor {
     let fits = |shape: &Shape| {
         let [h, w] = shape.out();
         let (n, c) = (shape.n, shape.out_c);
         let one_each = |t: &Tensor| t.dtype() == DType::F32 && t.layout().shape().to_vec() == [c];
-        is_ours(&[&x, &weight])
+        conv.precision == Precision::F32
+            && is_ours(&[&x, &weight])
             && one_each(&scale)
             && one_each(&offset)
             && shortcut.as_ref().is_none_or(|s| is_ours(&[s]) && s.layout().shape().to_vec() == [n, c, h, w])
     };
-    let Some(shape) = shape(&x, &weight, stride, padding).filter(fits) else {
-        let y = Flex::kernel_conv2d(x, weight, stride, padding);
+    let Some(shape) = shape(&x, &weight, conv).filter(fits) else {
+        let y = Flex::kernel_conv2d(x, weight, conv);
         return affine(y, scale, offset, shortcut, relu);
     };
     let [weight, scale, offset] = [weight, scale, offset].map(|t| t.to_contiguous());
@@ -364,7 +373,7 @@ fn norm_forward(
 
 fn affine(x: Tensor, scale: Tensor, offset: Tensor, shortcut: Option<Tensor>, relu: bool) -> Tensor {
     if !fits(&x, &[&scale, &offset], shortcut.as_ref()) {
-        return crate::op::plain_affine::<Flex>(x, scale, offset, shortcut, relu);
+        return plain_affine::<Flex>(x, scale, offset, shortcut, relu);
     }
     let (x, shortcut) = (&x, shortcut.as_ref());
     let dims = last_dims(x);

@@ -10,6 +10,7 @@
 //!   ([`Path`]). [`conv2d_affine`] has normalisation in evaluation mode in the same pass.
 //! * [`batch_norm_train`]: normalisation by the batch, with a shortcut added and a ReLU
 //!   if asked for, in two passes each way. [`affine`] is the same with given factors.
+//! * [`autocast`]: convolutions of bf16 values, summed in f32 ([`Precision`]).
 //! * [`max_pool2d`], and [`weighted_sum`] for what optimisers do.
 //! * [`Floor`]: what the machine could do at most, beside which a time is seen.
 //! * [`nn`]: Burn's layers by these operations, under Burn's names: change `use burn::nn` to
@@ -38,6 +39,8 @@ mod norm;
 #[cfg(feature = "flex")]
 mod op;
 #[cfg(feature = "flex")]
+mod plain;
+#[cfg(feature = "flex")]
 #[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
 mod pool;
 #[cfg(feature = "flex")]
@@ -45,12 +48,13 @@ mod pool;
 mod sum;
 
 pub mod nn;
+mod precision;
 
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::MaxPool2dConfig;
-use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::ops::ConvOptions;
+use burn::tensor::{DType, Tensor};
 
 #[cfg(feature = "flex")]
 use burn::backend::Dispatch;
@@ -63,6 +67,9 @@ pub use floor::Floor;
 pub use isa::Path;
 #[cfg(feature = "flex")]
 pub use op::KernelOps;
+#[cfg(feature = "flex")]
+pub use plain::Conv;
+pub use precision::{Precision, autocast};
 
 /// Whether the tensor lives where the kernels are.
 #[cfg(feature = "flex")]
@@ -73,7 +80,7 @@ fn is_on_flex<const D: usize>(x: &Tensor<D>) -> bool {
 /// Whether an operation on the tensor is the kernels'.
 #[cfg(feature = "flex")]
 fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
-    is_on_flex(x) && x.dtype() == burn::tensor::DType::F32
+    is_on_flex(x) && x.dtype() == DType::F32
 }
 
 /// Whether an operation on the tensor is the kernels'.
@@ -83,6 +90,8 @@ fn has_kernels<const D: usize>(_: &Tensor<D>) -> bool {
 }
 
 /// Convolution without bias, the same stride and padding both ways.
+///
+/// Factors are f32, or bf16 within [`autocast`].
 ///
 /// A tracked result wants a backward pass: a graph that is dropped without one keeps its
 /// values until the parameters it was made with are gone.
@@ -103,10 +112,21 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) ->
     #[cfg(feature = "flex")]
     if is_on_flex(&x) {
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
-        return Tensor::from_dispatch(<Dispatch as KernelOps>::kernel_conv2d(x, weight, stride, padding));
+        let conv = Conv { stride, padding, precision: Precision::current() };
+        return Tensor::from_dispatch(<Dispatch as KernelOps>::kernel_conv2d(x, weight, conv));
     }
+    let (x, weight) = match Precision::current() {
+        Precision::F32 => (x, weight),
+        Precision::Bf16 => (rounded(x), rounded(weight)),
+    };
     let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
     burn::tensor::module::conv2d(x, weight, None, options)
+}
+
+/// The nearest bf16 values; a gradient goes through as it is.
+fn rounded(x: Tensor<4>) -> Tensor<4> {
+    let dtype = x.dtype();
+    x.cast(DType::BF16).cast(dtype)
 }
 
 /// Burn's own operations take it for granted below the checks of its layers.
@@ -232,14 +252,13 @@ pub fn conv2d_affine(
     if is_on_flex(&x) {
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
         let (scale, offset) = (scale.into_dispatch(), offset.into_dispatch());
+        let conv = Conv { stride, padding, precision: Precision::current() };
         return Tensor::from_dispatch(match shortcut {
-            None => <Dispatch as KernelOps>::kernel_conv2d_affine(
-                x, weight, scale, offset, stride, padding, rectify,
-            ),
+            None => <Dispatch as KernelOps>::kernel_conv2d_affine(x, weight, scale, offset, conv, rectify),
             Some(shortcut) => {
                 let shortcut = shortcut.into_dispatch();
                 <Dispatch as KernelOps>::kernel_conv2d_affine_add(
-                    x, weight, scale, offset, shortcut, stride, padding, rectify,
+                    x, weight, scale, offset, shortcut, conv, rectify,
                 )
             }
         });

@@ -6,51 +6,17 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, IntDType, TensorMetadata, backend_extension};
-use burn::tensor::Shape;
-use burn::tensor::ops::ConvOptions;
+use burn::backend::{Autodiff, Backend, IntDType, backend_extension};
 
-pub(crate) fn options(stride: usize, padding: usize) -> ConvOptions<2> {
-    ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1)
-}
-
-/// `[C]` as `[1, C, 1, …]` of as many dimensions as `like`.
-fn by_channel<B: Backend>(channels: FloatTensor<B>, like: &FloatTensor<B>) -> FloatTensor<B> {
-    let n_dims = like.shape().num_dims();
-    let n_channels = channels.shape().num_elements();
-    let dims: Vec<usize> = (0..n_dims).map(|i| if i == 1 { n_channels } else { 1 }).collect();
-    B::float_reshape(channels, Shape::from(dims))
-}
-
-/// scale · x + offset by channel by the back end's own operations.
-pub(crate) fn plain_affine<B: Backend>(
-    x: FloatTensor<B>,
-    scale: FloatTensor<B>,
-    offset: FloatTensor<B>,
-    shortcut: Option<FloatTensor<B>>,
-    relu: bool,
-) -> FloatTensor<B> {
-    let (scale, offset) = (by_channel::<B>(scale, &x), by_channel::<B>(offset, &x));
-    let y = B::float_add(B::float_mul(x, scale), offset);
-    let y = match shortcut {
-        Some(shortcut) => B::float_add(y, shortcut),
-        None => y,
-    };
-    if relu { B::relu(y) } else { y }
-}
+use crate::plain::{Conv, plain_affine, plain_conv2d, plain_weight_grad, plain_x_grad};
 
 /// Operations of this crate. Bodies that are here are Burn's own operations, for back ends
 /// without kernels.
 #[backend_extension(Flex, Autodiff)]
 pub trait KernelOps: Backend {
     /// Convolution of `[N, C, H, W]` with `[O, C, h, w]`, no bias.
-    fn kernel_conv2d(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        stride: usize,
-        padding: usize,
-    ) -> FloatTensor<Self> {
-        Self::conv2d(x, weight, None, options(stride, padding))
+    fn kernel_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, conv: Conv) -> FloatTensor<Self> {
+        plain_conv2d::<Self>(x, weight, conv)
     }
 
     /// Convolution, then scale · y + offset by channel, then ReLU if asked for.
@@ -59,11 +25,10 @@ pub trait KernelOps: Backend {
         weight: FloatTensor<Self>,
         scale: FloatTensor<Self>,
         offset: FloatTensor<Self>,
-        stride: usize,
-        padding: usize,
+        conv: Conv,
         relu: bool,
     ) -> FloatTensor<Self> {
-        Self::kernel_affine(Self::kernel_conv2d(x, weight, stride, padding), scale, offset, relu)
+        Self::kernel_affine(Self::kernel_conv2d(x, weight, conv), scale, offset, relu)
     }
 
     /// The same with a shortcut that is added before the ReLU.
@@ -73,17 +38,10 @@ pub trait KernelOps: Backend {
         scale: FloatTensor<Self>,
         offset: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
-        stride: usize,
-        padding: usize,
+        conv: Conv,
         relu: bool,
     ) -> FloatTensor<Self> {
-        Self::kernel_affine_add(
-            Self::kernel_conv2d(x, weight, stride, padding),
-            scale,
-            offset,
-            shortcut,
-            relu,
-        )
+        Self::kernel_affine_add(Self::kernel_conv2d(x, weight, conv), scale, offset, shortcut, relu)
     }
 
     /// Its gradient for `x`.
@@ -91,10 +49,9 @@ pub trait KernelOps: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         grad: FloatTensor<Self>,
-        stride: usize,
-        padding: usize,
+        conv: Conv,
     ) -> FloatTensor<Self> {
-        Self::conv2d_x_backward(x, weight, grad, options(stride, padding))
+        plain_x_grad::<Self>(x, weight, grad, conv)
     }
 
     /// Its gradient for `x`, added to the gradient that `x` has already.
@@ -103,10 +60,9 @@ pub trait KernelOps: Backend {
         weight: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         so_far: FloatTensor<Self>,
-        stride: usize,
-        padding: usize,
+        conv: Conv,
     ) -> FloatTensor<Self> {
-        Self::float_add(Self::kernel_conv2d_x_grad(x, weight, grad, stride, padding), so_far)
+        Self::float_add(Self::kernel_conv2d_x_grad(x, weight, grad, conv), so_far)
     }
 
     /// Its gradient for the weights.
@@ -114,10 +70,9 @@ pub trait KernelOps: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         grad: FloatTensor<Self>,
-        stride: usize,
-        padding: usize,
+        conv: Conv,
     ) -> FloatTensor<Self> {
-        Self::conv2d_weight_backward(x, weight, grad, options(stride, padding))
+        plain_weight_grad::<Self>(x, weight, grad, conv)
     }
 
     /// Batch normalisation in training mode of `[N, C, …]`, then ReLU if asked for; with the
@@ -235,22 +190,22 @@ type AutodiffTensor<B> = FloatTensor<Autodiff<B>>;
 struct Conv2d;
 
 impl<B: KernelOps> Backward<B, 2> for Conv2d {
-    type State = (AutodiffTensor<B>, Inner<B>, usize, usize);
+    type State = (AutodiffTensor<B>, Inner<B>, Conv);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [node_x, node_weight] = ops.parents;
         let grad = grads.consume::<B>(&ops.node);
-        let (input, weight, stride, padding) = ops.state;
+        let (input, weight, conv) = ops.state;
         let x = input.primitive().clone();
         if let Some(node) = node_weight {
             let (x, weight, grad) = (x.clone(), weight.clone(), grad.clone());
-            grads.register::<B>(node.id, B::kernel_conv2d_weight_grad(x, weight, grad, stride, padding));
+            grads.register::<B>(node.id, B::kernel_conv2d_weight_grad(x, weight, grad, conv));
         }
         if let Some(node) = node_x {
             // What the shortcut left there is added on the way, not by a pass of its own.
             let dx = match grads.remove(&input) {
-                Some(so_far) => B::kernel_conv2d_x_grad_add(x, weight, grad, so_far, stride, padding),
-                None => B::kernel_conv2d_x_grad(x, weight, grad, stride, padding),
+                Some(so_far) => B::kernel_conv2d_x_grad_add(x, weight, grad, so_far, conv),
+                None => B::kernel_conv2d_x_grad(x, weight, grad, conv),
             };
             grads.register::<B>(node.id, dx);
         }
@@ -327,22 +282,15 @@ impl<B: KernelOps, C: CheckpointStrategy> KernelOps for Autodiff<B, C> {
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }
-    fn kernel_conv2d(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        stride: usize,
-        padding: usize,
-    ) -> FloatTensor<Self> {
+    fn kernel_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, conv: Conv) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node()];
         let weight = weight.into_primitive();
         match Conv2d.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let y = B::kernel_conv2d(x.primitive().clone(), weight.clone(), stride, padding);
-                prep.finish((x, weight, stride, padding), y)
+                let y = B::kernel_conv2d(x.primitive().clone(), weight.clone(), conv);
+                prep.finish((x, weight, conv), y)
             }
-            OpsKind::UnTracked(prep) => {
-                prep.finish(B::kernel_conv2d(x.into_primitive(), weight, stride, padding))
-            }
+            OpsKind::UnTracked(prep) => prep.finish(B::kernel_conv2d(x.into_primitive(), weight, conv)),
         }
     }
 

@@ -2,11 +2,13 @@
 
 #![cfg(feature = "flex")]
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(missing_docs, reason = "tests/paths.rs calls them, too")]
 
 use burn::tensor::activation::relu;
 use burn::tensor::module::{batch_norm_train, conv2d};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{DType, Device, Distribution, Tensor};
+use byol_kernels::{Precision, autocast};
 
 fn device() -> Device {
     Device::flex().autodiff()
@@ -28,7 +30,7 @@ fn assert_same<const D: usize>(what: &str, ours: Tensor<D>, burns: Tensor<D>) {
 }
 
 #[test]
-fn convolutions_are_burns() {
+pub fn convolutions_are_burns() {
     for (n, c, o, h, w, k, stride, padding) in [
         (2, 3, 16, 9, 11, 3, 1, 1),
         (3, 16, 5, 8, 8, 3, 2, 1),
@@ -52,9 +54,48 @@ fn convolutions_are_burns() {
     }
 }
 
+/// Factors are rounded, forward and in both gradients, also where those are computed outside of the
+/// scope; nothing else is.
+#[test]
+pub fn a_convolution_in_bf16_is_burns_of_rounded_factors() {
+    let near = |x: Tensor<4>| x.cast(DType::BF16).cast(DType::F32);
+    for (channels, kernel, stride) in [(6, 3, 1), (40, 3, 1), (40, 3, 2), (33, 1, 1)] {
+        let (x, weight) = (random([3, channels, 7, 6]), random([36, channels, kernel, kernel]));
+        let conv = || byol_kernels::conv2d(x.clone(), weight.clone(), stride, kernel / 2);
+        let ours = autocast(Precision::Bf16, conv);
+        let g = random(ours.dims()).detach();
+        let a = sum(ours.clone() * g.clone()).backward();
+        // Each product's own factors are rounded: three convolutions of Burn's.
+        let leaf = |x: Tensor<4>| near(x.detach()).require_grad();
+        let (rounded_x, rounded_weight) = (leaf(x.clone()), leaf(weight.clone()));
+        let options = ConvOptions::new([stride; 2], [kernel / 2; 2], [1; 2], 1);
+        let burns = conv2d(rounded_x.clone(), rounded_weight.clone(), None, options);
+        let b = sum(burns.clone() * near(g)).backward();
+        assert_same("results", ours, burns.clone());
+        assert_same("input gradient", x.grad(&a).unwrap(), rounded_x.grad(&b).unwrap());
+        assert_same("weight gradient", weight.grad(&a).unwrap(), rounded_weight.grad(&b).unwrap());
+        let gap = (conv() - burns).abs().max().into_scalar::<f32>();
+        assert!(gap > 1e-3, "outside of the scope it is f32: {gap}");
+    }
+}
+
+/// In evaluation mode, too.
+#[test]
+fn what_follows_a_convolution_in_bf16_follows_it() {
+    let (x, weight) = (random([2, 40, 6, 5]).inner(), random([40, 40, 3, 3]).inner());
+    let (scale, offset) = (random([40]).inner(), random([40]).inner());
+    let [at_once, later] = autocast(Precision::Bf16, || {
+        let (x, weight, scale, offset) = (x.clone(), weight.clone(), scale.clone(), offset.clone());
+        let y = byol_kernels::conv2d(x.clone(), weight.clone(), 1, 1);
+        let later = byol_kernels::affine(y, scale.clone(), offset.clone(), None, true);
+        [byol_kernels::conv2d_affine(x, weight, 1, 1, scale, offset, None, true), later]
+    });
+    at_once.into_data().assert_eq(&later.into_data(), true);
+}
+
 /// With and without a gradient to come, narrow and wide.
 #[test]
-fn what_follows_a_convolution_is_burns() {
+pub fn what_follows_a_convolution_is_burns() {
     for (channels, shortcut, rectify) in [(6, false, true), (40, true, true), (40, true, false)] {
         let (x, weight) = (random([2, channels, 6, 5]), random([channels, channels, 3, 3]));
         let (scale, offset, s) = (random([channels]), random([channels]), random([2, channels, 6, 5]));
@@ -94,7 +135,7 @@ fn what_follows_a_convolution_is_burns() {
 }
 
 #[test]
-fn normalisations_are_burns() {
+pub fn normalisations_are_burns() {
     for (shortcut, rectify) in [(false, false), (false, true), (true, false), (true, true)] {
         let (x, s) = (random([4, 6, 5, 3]), random([4, 6, 5, 3]));
         let (gamma, beta) = (random([6]), random([6]));
@@ -120,7 +161,7 @@ fn normalisations_are_burns() {
 
 /// A value that two operations read, one of them a convolution: its gradient is the sum.
 #[test]
-fn gradients_of_shortcuts_are_added() {
+pub fn gradients_of_shortcuts_are_added() {
     for stride in [1, 2] {
         let (x, weight) = (random([2, 4, 6, 6]), random([4, 4, 3, 3]));
         let (gamma, beta) = (random([4]), random([4]));
@@ -144,7 +185,7 @@ fn gradients_of_shortcuts_are_added() {
 }
 
 #[test]
-fn poolings_are_burns() {
+pub fn poolings_are_burns() {
     let x = random([2, 5, 9, 8]);
     let ours = byol_kernels::max_pool2d(x.clone(), 3, 2, 1);
     let pool = burn::nn::pool::MaxPool2dConfig::new([3, 3])
@@ -158,7 +199,7 @@ fn poolings_are_burns() {
 }
 
 #[test]
-fn evaluation_is_differentiable_too() {
+pub fn evaluation_is_differentiable_too() {
     let (x, s, scale, offset) = (random([3, 4, 2, 2]), random([3, 4, 2, 2]), random([4]), random([4]));
     let ours = byol_kernels::affine(x.clone(), scale.clone(), offset.clone(), Some(s.clone()), true);
     let spread = |v: Tensor<1>| v.reshape([1, 4, 1, 1]);
@@ -221,7 +262,7 @@ fn parameters_of_other_channels_are_burns_error() {
 
 /// In place or not, in any layout.
 #[test]
-fn weighted_sums_are_burns() {
+pub fn weighted_sums_are_burns() {
     let device = Device::flex();
     let draw = || Tensor::<2>::random([30, 50], Distribution::Default, &device);
     let (a, b) = (draw(), draw());
@@ -246,7 +287,7 @@ fn weighted_sums_have_gradients() {
 
 /// What is no number must be seen by whoever guards the loss.
 #[test]
-fn no_number_is_hidden() {
+pub fn no_number_is_hidden() {
     let device = Device::flex();
     let x = Tensor::<4>::from_data([[[[f32::NAN]], [[-1.0]]], [[[2.0]], [[3.0]]]], &device);
     let one = Tensor::<1>::ones([2], &device);

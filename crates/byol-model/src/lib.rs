@@ -40,6 +40,7 @@ mod norm;
 mod online;
 #[cfg(feature = "onnx")]
 mod onnx;
+mod precision;
 mod resnet;
 mod roles;
 mod sum;
@@ -58,6 +59,7 @@ pub use norm::{BatchNorm, BatchNormConfig};
 pub use online::{OnlineNetwork, OnlineOutput};
 #[cfg(feature = "onnx")]
 pub use onnx::onnx_bytes;
+pub use precision::Precision;
 pub use resnet::{EncoderCost, ResNet, ResNetConfig, Stem, Version};
 pub use roles::{Role, role};
 pub use sum::weighted_sum;

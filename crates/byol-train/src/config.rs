@@ -1,7 +1,7 @@
 //! What was asked.
 
 use byol_augment::TwoViewPolicy;
-use byol_model::{HeadConfig, Stem, TargetInit, Version};
+use byol_model::{HeadConfig, Precision, Stem, TargetInit, Version};
 use serde::{Deserialize, Serialize};
 
 /// A recipe. It holds no derived value and has no defaults: everything comes from
@@ -19,6 +19,9 @@ pub struct RunSpec {
     /// less memory, the same schedules, statistics of batch normalisation by micro-batch.
     #[serde(default = "one")]
     pub accumulation: usize,
+    /// What convolutions multiply in training: `f32`, or `bf16` (see [`Precision`]).
+    #[serde(default)]
+    pub precision: Precision,
     /// How long to train.
     pub length: Length,
     /// How long to train by the clock, in minutes: in place of `length`, of which `warmup`

@@ -273,6 +273,9 @@ fn check(spec: &RunSpec) -> Result<(), TrainError> {
         let expected = "a divisor of the batch that leaves at least 2 pictures";
         return bad("accumulation", spec.accumulation.to_string(), expected);
     }
+    if !spec.precision.is_available() {
+        return bad("precision", spec.precision.to_string(), "f32: this build has no kernels for bf16");
+    }
     if !(spec.base_lr >= 0.0 && spec.base_lr.is_finite()) {
         return bad("base_lr", spec.base_lr.to_string(), "a number from 0");
     }

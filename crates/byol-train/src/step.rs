@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Gradients, Tensor};
 use byol_model::{
-    Collective, Encoder, NamedTensor, OnlineNetwork, Role, TargetNetwork, constant_cosine, embedding_std,
-    named_tensors, regression_loss,
+    Collective, Encoder, NamedTensor, OnlineNetwork, Precision, Role, TargetNetwork, constant_cosine,
+    embedding_std, named_tensors, regression_loss,
 };
 
 use crate::gradients::{added, average_over_replicas, with_own_gradients};
@@ -21,6 +21,8 @@ pub struct Byol<E: Encoder> {
     pub optimizer: Optimizer,
     /// Where a step is computed: changes its speed and never its result.
     pub lanes: Lanes,
+    /// What convolutions multiply.
+    pub precision: Precision,
 }
 
 /// What a step saw.
@@ -51,7 +53,7 @@ impl<E: Encoder> Byol<E> {
         let online = OnlineNetwork { encoder, projector, predictor };
         let target = TargetNetwork::copy_of(&online);
         let optimizer = Optimizer::new(spec.optimizer).with_multipliers(spec.lr_multipliers);
-        Self { online, target, optimizer, lanes: Lanes::one() }
+        Self { online, target, optimizer, lanes: Lanes::one(), precision: spec.precision }
     }
 
     /// One optimiser step on views v ~ T and v′ ~ T′ of the same pictures,
@@ -91,7 +93,7 @@ impl<E: Encoder> Byol<E> {
         tau: f64,
         collective: &dyn Collective,
     ) -> Result<(Self, StepValues), TrainError> {
-        let Self { mut online, mut target, mut optimizer, lanes } = self;
+        let Self { mut online, mut target, mut optimizer, lanes, precision } = self;
         // θ once more, for v′: nothing that is derived is shared by the two directions, so that
         // each has its own gradient, beside the other's.
         let mut twin = with_own_gradients(online.clone());
@@ -103,8 +105,14 @@ impl<E: Encoder> Byol<E> {
             // z′ = g_ξ(f_ξ(v′)), and the reverse: batch statistics, no gradient.
             let (seen_v, seen_v_prime) = (v.clone(), v_prime.clone());
             let (of_theta, of_xi) = lanes.both(
-                || ([online.forward(seen_v), twin.forward(seen_v_prime)], online, twin),
-                || ([target.forward(v), target.forward(v_prime)], target),
+                || {
+                    let both = || [online.forward(seen_v), twin.forward(seen_v_prime)];
+                    (precision.scope(both), online, twin)
+                },
+                || {
+                    let both = || [target.forward(v), target.forward(v_prime)];
+                    (precision.scope(both), target)
+                },
             );
             let ([theta, theta_prime], [xi, xi_prime]);
             ([theta, theta_prime], online, twin) = of_theta;
@@ -153,7 +161,7 @@ impl<E: Encoder> Byol<E> {
             value: "0".into(),
             expected: "at least 1".into(),
         })?;
-        Ok((Self { online, target, optimizer, lanes }, values))
+        Ok((Self { online, target, optimizer, lanes, precision }, values))
     }
 }
 

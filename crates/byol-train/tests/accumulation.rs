@@ -7,8 +7,8 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Distribution, Tensor};
 use byol_model::{
-    Encoder, HeadConfig, NamedTensor, OneProcess, OnlineNetwork, ResNetConfig, TargetNetwork, load_named,
-    named_tensors,
+    Encoder, HeadConfig, NamedTensor, OneProcess, OnlineNetwork, Precision, ResNetConfig, TargetNetwork,
+    load_named, named_tensors,
 };
 use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec};
 
@@ -45,7 +45,7 @@ fn networks<E: Encoder>(encoder: E, device: &Device) -> Byol<E> {
     let online = OnlineNetwork { encoder, projector, predictor: HEAD.init(8, device) };
     let _ = named_tensors(&online); // drawn now
     let (target, optimizer) = (TargetNetwork::copy_of(&online), Optimizer::new(LARS));
-    Byol { online, target, optimizer, lanes: Lanes::one() }
+    Byol { online, target, optimizer, lanes: Lanes::one(), precision: Precision::F32 }
 }
 
 /// Networks of their own with the same parameters.

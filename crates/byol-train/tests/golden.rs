@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use byol_model::{
-    Encoder, HeadConfig, Mlp, OneProcess, OnlineNetwork, ResNet, ResNetConfig, Stem, TargetNetwork, Version,
-    load_named, named_tensors,
+    Encoder, HeadConfig, Mlp, OneProcess, OnlineNetwork, Precision, ResNet, ResNetConfig, Stem,
+    TargetNetwork, Version, load_named, named_tensors,
 };
 use byol_train::{
     Byol, DataFacts, Lanes, Length, Optimizer, OptimizerKind, OptimizerSpec, RunPlan, SpecBuilder,
@@ -271,7 +271,7 @@ fn ten_whole_steps_are_pytorchs() {
         beta2: 0.999,
         epsilon: 1e-8,
     });
-    let mut byol = Byol { online, target, optimizer, lanes: Lanes::one() };
+    let mut byol = Byol { online, target, optimizer, lanes: Lanes::one(), precision: Precision::F32 };
     for (i, (lr, tau)) in STEPS.into_iter().enumerate() {
         let views = tensors(&inputs, &format!("step{i}."));
         let view = |name: &str| {

@@ -4,8 +4,8 @@
 
 use burn::tensor::{Device, Distribution, Tensor};
 use byol_model::{
-    HeadConfig, NamedTensor, OneProcess, OnlineNetwork, ResNet, ResNetConfig, TargetNetwork, load_named,
-    named_tensors,
+    HeadConfig, NamedTensor, OneProcess, OnlineNetwork, Precision, ResNet, ResNetConfig, TargetNetwork,
+    load_named, named_tensors,
 };
 use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec};
 
@@ -32,7 +32,13 @@ fn networks(start: Option<&[NamedTensor]>, lanes: Lanes, device: &Device) -> Byo
         }
         None => drop(named_tensors(&online)), // drawn now
     }
-    Byol { target: TargetNetwork::copy_of(&online), online, optimizer: Optimizer::new(SGD), lanes }
+    Byol {
+        target: TargetNetwork::copy_of(&online),
+        online,
+        optimizer: Optimizer::new(SGD),
+        lanes,
+        precision: Precision::F32,
+    }
 }
 
 #[test]

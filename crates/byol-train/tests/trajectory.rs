@@ -9,7 +9,8 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use byol_model::{
-    Encoder, HeadConfig, NamedTensor, OneProcess, OnlineNetwork, TargetNetwork, load_named, named_tensors,
+    Encoder, HeadConfig, NamedTensor, OneProcess, OnlineNetwork, Precision, TargetNetwork, load_named,
+    named_tensors,
 };
 use byol_train::{
     Byol, DataFacts, Lanes, Length, LrMultipliers, Optimizer, OptimizerKind, OptimizerSpec, RunPlan,
@@ -80,7 +81,13 @@ fn networks(spec: OptimizerSpec, multipliers: LrMultipliers, device: &Device) ->
     let target = TargetNetwork::copy_of(&online);
     let start = parameters(100_000, &target.named_tensors());
     let optimizer = Optimizer::new(spec).with_multipliers(multipliers);
-    Byol { online, target: target.load_named(start).unwrap(), optimizer, lanes: Lanes::one() }
+    Byol {
+        online,
+        target: target.load_named(start).unwrap(),
+        optimizer,
+        lanes: Lanes::one(),
+        precision: Precision::F32,
+    }
 }
 
 /// A plan with the schedules of the golden file.

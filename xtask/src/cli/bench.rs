@@ -106,7 +106,8 @@ pub struct BenchDataArgs {
 Examples:
   cargo xtask bench train --batch 64
   cargo xtask bench train --width 16 --channels 1 --size 28 --batch 256 --hidden 512 --proj 128
-  cargo xtask bench train --encoder resnet50 --stem imagenet --size 224 --batch 8 --profile")]
+  cargo xtask bench train --encoder resnet50 --stem imagenet --size 224 --batch 8 --profile
+  cargo xtask bench train --precision bf16")]
 pub struct BenchTrainArgs {
     /// resnet18, 34, 50, 101, 152 or 200, with _v2 or not.
     #[arg(long, value_name = "NAME", default_value = "resnet18")]
@@ -132,8 +133,8 @@ pub struct BenchTrainArgs {
     /// Length of projection and prediction.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536).map(|n| n as usize))]
     pub proj: usize,
-    /// Of the arithmetic; this build has f32.
-    #[arg(long, default_value = "f32", value_parser = ["f32"])]
+    /// What convolutions multiply in the step; the forward pass alone is timed with it, too.
+    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
     pub precision: String,
     /// Where to compute; this build has the CPU.
     #[arg(long, default_value = "cpu", value_parser = ["cpu", "auto"])]
@@ -145,7 +146,7 @@ pub struct BenchTrainArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// The instructions of the kernels [default: the fastest of this processor].
-    #[arg(long, value_parser = ["portable", "avx2", "avx512"])]
+    #[arg(long, value_parser = ["portable", "avx2", "avx512", "avx512_bf16"])]
     pub path: Option<String>,
     /// The step's parts one by one.
     #[arg(long)]

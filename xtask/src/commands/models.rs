@@ -4,7 +4,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Distribution, Tensor};
-use byol_model::{EncoderCost, HeadConfig, OneProcess, OnlineNetwork, ResNetConfig, Stem, TargetNetwork};
+use byol_model::{
+    EncoderCost, HeadConfig, OneProcess, OnlineNetwork, Precision, ResNetConfig, Stem, TargetNetwork,
+};
 use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec, StepShape};
 use serde_json::{Value, json};
 
@@ -213,7 +215,7 @@ fn measure_here(args: &ModelsArgs, configs: &[ResNetConfig]) -> Result<()> {
         epsilon: 1e-8,
     });
     let lanes = Lanes::of(rayon::current_num_threads())?;
-    let mut byol = Byol { online, target, optimizer, lanes };
+    let mut byol = Byol { online, target, optimizer, lanes, precision: Precision::F32 };
     for _ in 0..2 {
         let view = || Tensor::random([batch, args.channels, size, size], Distribution::Default, &device);
         (byol, _) = byol.step(view(), view(), 0.1, 0.99, &OneProcess)?;

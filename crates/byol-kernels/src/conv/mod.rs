@@ -6,6 +6,7 @@
 //! shared out to threads. Every value is summed in one order, whatever the threads.
 
 mod after;
+pub(crate) mod bf16;
 mod outer;
 mod pack;
 mod taps;
@@ -16,7 +17,7 @@ mod winograd;
 
 use rayon::prelude::*;
 
-use crate::isa::{Isa, Kernel, Path, run};
+use crate::isa::{Isa, Kernel, Path, Way, run};
 pub(crate) use after::After;
 use pack::{Layout, Packed, most_pixels, vectors};
 use tile::{Reads, Writes, for_few_pixels, for_pixels};
@@ -91,8 +92,11 @@ pub(crate) fn forward(
     if let Some(after) = after {
         after.check(shape);
     }
-    let of = if winograd::fits(shape) { winograd::forward } else { forward_directly };
-    of(path, shape, images, weights, after)
+    if winograd::fits(shape) {
+        winograd::forward(path, shape, images, weights, after)
+    } else {
+        forward_directly(path.into(), shape, images, weights, after)
+    }
 }
 
 /// Gradient of the images, from that of the results; added to `so_far`, if there is one.
@@ -103,8 +107,11 @@ pub(crate) fn input_grad(
     dy: &[f32],
     so_far: Option<Vec<f32>>,
 ) -> Vec<f32> {
-    let of = if winograd::fits(shape) { winograd::input_grad } else { input_grad_directly };
-    of(path, shape, weights, dy, so_far)
+    if winograd::fits(shape) {
+        winograd::input_grad(path, shape, weights, dy, so_far)
+    } else {
+        input_grad_directly(path.into(), shape, weights, dy, so_far)
+    }
 }
 
 /// Input channels below which a row of the window is taken at once by the weight gradient.
@@ -112,19 +119,22 @@ const FEW: usize = 32;
 
 /// Gradient of the weights `[out_c, in_c, kernel]`.
 pub(crate) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
-    let of = if winograd::fits(shape) {
-        winograd::weight_grad
-    } else if shape.in_c < FEW {
-        weight_grad::weight_grad
+    if winograd::fits(shape) {
+        winograd::weight_grad(path, shape, images, dy)
     } else {
-        taps::weight_grad
-    };
-    of(path, shape, images, dy)
+        weight_grad_directly(path.into(), shape, images, dy)
+    }
+}
+
+/// [`weight_grad`] of any shape.
+fn weight_grad_directly(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
+    let of = if shape.in_c < FEW { weight_grad::weight_grad } else { taps::weight_grad };
+    of(way, shape, images, dy)
 }
 
 /// [`forward`] of any shape.
 fn forward_directly(
-    path: Path,
+    way: Way,
     shape: &Shape,
     images: &[f32],
     weights: &[f32],
@@ -132,9 +142,9 @@ fn forward_directly(
 ) -> Vec<f32> {
     let window = shape.window().flattened();
     let [kh, kw] = shape.kernel;
-    let vectors = vectors(path.lanes(), shape.out_c, window.out_w);
+    let vectors = vectors(way.lanes(), shape.out_c, window.out_w);
     let strides = [kw, 1, kh * kw].map(|stride| stride as isize);
-    let packed = shape.layout().pack(weights, 0, shape.in_c * kh * kw, strides, path.lanes(), vectors);
+    let packed = shape.layout().pack(weights, 0, shape.in_c * kh * kw, strides, way.lanes(), vectors);
     let [out_h, out_w] = shape.out();
     let len = shape.n * out_h * out_w * shape.out_c;
     let mut out: Vec<f32> = Vec::with_capacity(len);
@@ -147,7 +157,7 @@ fn forward_directly(
     };
     // SAFETY: `place` covers `out`, each result once; all of it is written.
     unsafe {
-        correlate_all(path, &window, shape.n, images, &packed, Shared(out.as_mut_ptr()), place, after);
+        correlate_all(way, &window, shape.n, images, &packed, Shared(out.as_mut_ptr()), place, after);
         out.set_len(len);
     }
     out
@@ -155,7 +165,7 @@ fn forward_directly(
 
 /// [`input_grad`] of any shape.
 fn input_grad_directly(
-    path: Path,
+    way: Way,
     shape: &Shape,
     weights: &[f32],
     dy: &[f32],
@@ -210,14 +220,14 @@ fn input_grad_directly(
             _ => (window, place),
         };
         let layout = Layout { out_c: shape.in_c, rows, cols, in_c: shape.out_c };
-        let vectors = vectors(path.lanes(), shape.in_c, window.out_w);
+        let vectors = vectors(way.lanes(), shape.in_c, window.out_w);
         let (last_y, last_x) = (first_y + (rows - 1) * stride, first_x + (cols - 1) * stride);
         let back = stride as isize;
         let strides = [-back * kw as isize, -back, (shape.in_c * kh * kw) as isize];
         let start = last_y * kw + last_x;
-        let packed = layout.pack(weights, start, kh * kw, strides, path.lanes(), vectors);
+        let packed = layout.pack(weights, start, kh * kw, strides, way.lanes(), vectors);
         // SAFETY: the phases together cover `dx`, each pixel once.
-        unsafe { correlate_all(path, &window, shape.n, dy, &packed, to, place, None) };
+        unsafe { correlate_all(way, &window, shape.n, dy, &packed, to, place, None) };
     }
     // SAFETY: every pixel belongs to one phase.
     unsafe { dx.set_len(len) };
@@ -254,7 +264,7 @@ unsafe fn zeros(window: &Window, n: usize, to: Shared, place: Place) {
 ///
 /// `to` is writable at every result of `place`, by nobody else.
 unsafe fn correlate_all(
-    path: Path,
+    way: Way,
     window: &Window,
     n: usize,
     images: &[f32],
@@ -264,12 +274,12 @@ unsafe fn correlate_all(
     after: Option<After<'_>>,
 ) {
     assert!(images.len() >= n * window.in_len(), "images are shorter than their shape");
-    let tiles = tiles(window.out_w, most_pixels(path.lanes(), packed.vectors));
+    let tiles = tiles(window.out_w, most_pixels(way.lanes(), packed.vectors));
     window.slabs(n).par_iter().for_each(|slab| {
         window.with_source(images, slab, |source| {
             let kernel = Correlate { window, slab, source, packed, tiles: &tiles, to, place, after };
             // SAFETY: passed on; the source covers the slab.
-            unsafe { run(path, kernel) };
+            unsafe { run(way, kernel) };
         });
     });
 }

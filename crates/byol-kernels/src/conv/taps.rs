@@ -9,21 +9,21 @@ use super::Shape;
 use super::outer::{LINE, Outer, Packing, Partials, SAMPLES, Shares, clear, pack, parts, with_scratch};
 use super::pack::{most_pixels, vectors};
 use super::window::tiles;
-use crate::isa::{Isa, Kernel, Path, run};
+use crate::isa::{Isa, Kernel, Way, run};
 
 /// Gradient of the weights `[out_c, in_c, kernel]`. Cut by pixels and panels in a way that
 /// depends on the shape alone; the parts are added in their order.
-pub(super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
+pub(super) fn weight_grad(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
     let Shape { n, h, w, in_c, out_c, .. } = *shape;
     let ([out_h, out_w], taps) = (shape.out(), shape.kernel[0] * shape.kernel[1]);
     assert!(images.len() >= n * h * w * in_c, "images are shorter than their shape");
     assert!(dy.len() >= n * out_h * out_w * out_c, "gradients are shorter");
-    let vectors = vectors(path.lanes(), out_c, usize::MAX);
-    let width = vectors * path.lanes();
+    let vectors = vectors(way.lanes(), out_c, usize::MAX);
+    let width = vectors * way.lanes();
     let of_one = out_c.div_ceil(width) * in_c * width;
     let blocks = tiles(n * out_h * out_w, SAMPLES);
     let shares = Shares::new(taps, [in_c, out_c], width, blocks.len(), 1);
-    let parts = parts(most_pixels(path.lanes(), vectors));
+    let parts = parts(most_pixels(way.lanes(), vectors));
     let mut partials = Partials::new(shares.groups, taps * of_one);
     let to = partials.shared();
     let zeros = vec![0.0; in_c];
@@ -56,7 +56,7 @@ pub(super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32])
                     vectors,
                 };
                 // SAFETY: each task has panels of its own; scratch has room.
-                unsafe { run(path, kernel) };
+                unsafe { run(way, kernel) };
             });
         }
     });

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn numbers(n: usize, seed: u32) -> Vec<f32> {
+pub(super) fn numbers(n: usize, seed: u32) -> Vec<f32> {
     let hash = |i: u32| {
         let mut h = i.wrapping_mul(2_654_435_769) ^ seed;
         h = (h ^ (h >> 16)).wrapping_mul(0x85EB_CA6B);
@@ -15,7 +15,7 @@ fn numbers(n: usize, seed: u32) -> Vec<f32> {
 }
 
 /// Calls with (result index, input index, weight index) of every product.
-fn products(s: &Shape, mut each: impl FnMut(usize, usize, usize)) {
+pub(super) fn products(s: &Shape, mut each: impl FnMut(usize, usize, usize)) {
     let [out_h, out_w] = s.out();
     let [kh, kw] = s.kernel;
     for n in 0..s.n {
@@ -42,7 +42,7 @@ fn products(s: &Shape, mut each: impl FnMut(usize, usize, usize)) {
     }
 }
 
-fn assert_close(what: &str, got: &[f32], expected: &[f64], terms: usize) {
+pub(super) fn assert_close(what: &str, got: &[f32], expected: &[f64], terms: usize) {
     assert_eq!(got.len(), expected.len(), "{what}");
     let bound = 1e-6 * (terms as f64).sqrt() * 4.0 + 1e-6;
     for (i, (got, expected)) in got.iter().zip(expected).enumerate() {

@@ -7,20 +7,20 @@ use super::pack::{most_pixels, vectors};
 use super::tile::{Pixels, Sums, for_pixels};
 use super::window::{Slab, Source, Window, tiles};
 use super::{Shape, Shared};
-use crate::isa::{Isa, Kernel, Path, run};
+use crate::isa::{Isa, Kernel, Way, run};
 
 /// Gradient of the weights `[out_c, in_c, kernel]`. Cut by images and panels in a way that
 /// depends on the shape alone; the parts are added in their order.
-pub(crate) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
+pub(crate) fn weight_grad(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
     let window = shape.window().flattened();
-    let vectors = vectors(path.lanes(), shape.out_c, usize::MAX);
-    let width = vectors * path.lanes();
+    let vectors = vectors(way.lanes(), shape.out_c, usize::MAX);
+    let width = vectors * way.lanes();
     let panel = window.rows * window.row_len() * width;
     let n_panels = shape.out_c.div_ceil(width);
     let slabs = window.slabs(shape.n);
     let taps = shape.kernel[0] * shape.kernel[1];
     let shares = Shares::new(taps, [shape.in_c, shape.out_c], width, slabs.len(), 1);
-    let rows = tiles(window.row_len(), most_pixels(path.lanes(), vectors));
+    let rows = tiles(window.row_len(), most_pixels(way.lanes(), vectors));
     let mut partials = Partials::new(shares.groups, n_panels * panel);
     let to = partials.shared();
     assert!(images.len() >= shape.n * window.in_len(), "images are shorter than their shape");
@@ -45,7 +45,7 @@ pub(crate) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32])
                     vectors,
                 };
                 // SAFETY: each task writes panels of its own; the source covers the slab.
-                unsafe { run(path, kernel) };
+                unsafe { run(way, kernel) };
             });
         }
     });

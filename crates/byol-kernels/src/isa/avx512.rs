@@ -1,10 +1,11 @@
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 use super::{Isa, Kernel};
 use crate::conv::tile::{self, Pixels, Reads, Sums, Writes};
 
-/// 512-bit vectors.
-pub(super) struct Avx512;
+/// 512-bit vectors; `PAIRS` of bf16 values are multiplied, or f32 values.
+pub(super) struct Avx512<const PAIRS: bool>;
 
 /// # Safety
 ///
@@ -12,7 +13,16 @@ pub(super) struct Avx512;
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
 pub(super) unsafe fn run(kernel: impl Kernel) {
     // SAFETY: passed on.
-    unsafe { kernel.run::<Avx512>() }
+    unsafe { kernel.run::<Avx512<false>>() }
+}
+
+/// # Safety
+///
+/// As [`super::run`].
+#[target_feature(enable = "avx512f,avx512vl,avx512bf16,avx2,fma")]
+pub(super) unsafe fn run_pairs(kernel: impl Kernel) {
+    // SAFETY: passed on.
+    unsafe { kernel.run::<Avx512<true>>() }
 }
 
 #[inline(always)]
@@ -27,7 +37,17 @@ fn first(n: usize) -> __mmask16 {
 #[inline(never)]
 unsafe fn correlate<const P: usize, const C: usize>(reads: Reads, weights: *const f32, writes: Writes) {
     // SAFETY: passed on.
-    unsafe { tile::correlate::<Avx512, P, C>(reads, weights, writes) }
+    unsafe { tile::correlate::<Avx512<false>, P, C>(reads, weights, writes) }
+}
+
+/// # Safety
+///
+/// As [`tile::correlate`].
+#[target_feature(enable = "avx512f,avx512vl,avx512bf16,avx2,fma")]
+#[inline(never)]
+unsafe fn correlate_pairs<const P: usize, const C: usize>(reads: Reads, weights: *const f32, writes: Writes) {
+    // SAFETY: passed on.
+    unsafe { tile::correlate::<Avx512<true>, P, C>(reads, weights, writes) }
 }
 
 /// # Safety
@@ -37,10 +57,20 @@ unsafe fn correlate<const P: usize, const C: usize>(reads: Reads, weights: *cons
 #[inline(never)]
 unsafe fn accumulate<const P: usize, const C: usize, const SOME: bool>(pixels: Pixels, sums: Sums) {
     // SAFETY: passed on.
-    unsafe { tile::accumulate::<Avx512, P, C, SOME>(pixels, sums) }
+    unsafe { tile::accumulate::<Avx512<false>, P, C, SOME>(pixels, sums) }
 }
 
-impl Isa for Avx512 {
+/// # Safety
+///
+/// As [`tile::accumulate`].
+#[target_feature(enable = "avx512f,avx512vl,avx512bf16,avx2,fma")]
+#[inline(never)]
+unsafe fn accumulate_pairs<const P: usize, const C: usize, const SOME: bool>(pixels: Pixels, sums: Sums) {
+    // SAFETY: passed on.
+    unsafe { tile::accumulate::<Avx512<true>, P, C, SOME>(pixels, sums) }
+}
+
+impl<const PAIRS: bool> Isa for Avx512<PAIRS> {
     type V = __m512;
     const LANES: usize = 16;
 
@@ -74,7 +104,15 @@ impl Isa for Avx512 {
     }
     #[inline(always)]
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        unsafe { _mm512_fmadd_ps(a, b, c) }
+        unsafe {
+            if PAIRS {
+                // The same 512 bits by another name.
+                let (a, b) = (transmute::<__m512, __m512bh>(a), transmute::<__m512, __m512bh>(b));
+                _mm512_dpbf16_ps(c, a, b)
+            } else {
+                _mm512_fmadd_ps(a, b, c)
+            }
+        }
     }
     #[inline(always)]
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
@@ -91,10 +129,22 @@ impl Isa for Avx512 {
     }
     #[inline(always)]
     unsafe fn correlate<const P: usize, const C: usize>(reads: Reads, weights: *const f32, writes: Writes) {
-        unsafe { correlate::<P, C>(reads, weights, writes) }
+        unsafe {
+            if PAIRS {
+                correlate_pairs::<P, C>(reads, weights, writes);
+            } else {
+                correlate::<P, C>(reads, weights, writes);
+            }
+        }
     }
     #[inline(always)]
     unsafe fn accumulate<const P: usize, const C: usize, const SOME: bool>(pixels: Pixels, sums: Sums) {
-        unsafe { accumulate::<P, C, SOME>(pixels, sums) }
+        unsafe {
+            if PAIRS {
+                accumulate_pairs::<P, C, SOME>(pixels, sums);
+            } else {
+                accumulate::<P, C, SOME>(pixels, sums);
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The kernels are written over vectors ([`Isa`]); this module is the only place that
 //! knows instruction sets, and `run` the only one that chooses. Every sum has one order
-//! and every product-and-sum one rounding, so AVX2 and AVX-512 give the same bits.
+//! and every product-and-sum one rounding, so AVX2 and AVX-512 give the same bits of f32.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -29,7 +29,7 @@ pub(crate) trait Isa {
     unsafe fn store_some(to: *mut f32, x: Self::V, n: usize);
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
-    /// a · b + c, rounded once (portable: twice).
+    /// a · b + c, rounded once (portable: twice); of pairs of bf16 values, both products.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The larger; `b` where one is no number.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
@@ -85,14 +85,30 @@ pub enum Path {
     Avx2,
     /// 512-bit vectors: AVX-512 F and VL.
     Avx512,
+    /// The same, and products of pairs of bf16 values: AVX-512 BF16. What is f32 is computed as
+    /// with `Avx512`.
+    Avx512Bf16,
 }
 
 impl Path {
     /// All paths, the slowest first.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
 
-    /// Whether this processor has it.
+    /// `portable`, `avx2`, `avx512` or `avx512_bf16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512_bf16",
+        }
+    }
+
+    /// Whether this processor has it; with feature `portable`, it is taken to have no other.
     pub fn is_available(self) -> bool {
+        if cfg!(feature = "portable") {
+            return self == Self::Portable;
+        }
         match self {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
@@ -105,6 +121,10 @@ impl Path {
                     && std::arch::is_x86_feature_detected!("avx512vl")
                     && Self::Avx2.is_available()
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => {
+                std::arch::is_x86_feature_detected!("avx512bf16") && Self::Avx512.is_available()
+            }
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
@@ -114,7 +134,7 @@ impl Path {
     pub fn current() -> Self {
         match FORCED.load(Ordering::Relaxed) {
             0 => Self::ALL.into_iter().rev().find(|path| path.is_available()).unwrap_or(Self::Portable),
-            n => Self::ALL[usize::from(n - 1).min(2)],
+            n => Self::ALL[usize::from(n - 1).min(3)],
         }
     }
 
@@ -132,8 +152,36 @@ impl Path {
     pub(crate) fn lanes(self) -> usize {
         match self {
             Self::Portable | Self::Avx2 => 8,
-            Self::Avx512 => 16,
+            Self::Avx512 | Self::Avx512Bf16 => 16,
         }
+    }
+}
+
+/// A path, and what is multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Way {
+    path: Path,
+    /// Whether the 32 bits of every factor are two bf16 values, whose products are both added
+    /// ([`Isa::mul_add`]), in place of one f32 value.
+    pairs: bool,
+}
+
+impl From<Path> for Way {
+    fn from(path: Path) -> Self {
+        Self { path, pairs: false }
+    }
+}
+
+impl Way {
+    /// Pairs of bf16 values: in portable code where the processor has no instruction for them.
+    pub fn pairs(path: Path) -> Self {
+        let path = if path == Path::Avx512Bf16 { path } else { Path::Portable };
+        Self { path, pairs: true }
+    }
+
+    /// Values of a vector.
+    pub fn lanes(self) -> usize {
+        self.path.lanes()
     }
 }
 
@@ -144,18 +192,22 @@ static FORCED: AtomicU8 = AtomicU8::new(0);
 ///
 /// # Safety
 ///
-/// What the kernel says of itself must hold, and `path` be available.
-pub(crate) unsafe fn run(path: Path, kernel: impl Kernel) {
+/// What the kernel says of itself must hold, and the path be available.
+pub(crate) unsafe fn run(way: impl Into<Way>, kernel: impl Kernel) {
+    let Way { path, pairs } = way.into();
     // SAFETY: `path` is available, so the processor has the instructions.
     unsafe {
-        match path {
-            Path::Portable => kernel.run::<portable::Portable>(),
+        match (path, pairs) {
             #[cfg(target_arch = "x86_64")]
-            Path::Avx2 => avx2::run(kernel),
+            (Path::Avx512Bf16, true) => avx512::run_pairs(kernel),
+            (_, true) => kernel.run::<portable::Portable<true>>(),
+            (Path::Portable, false) => kernel.run::<portable::Portable<false>>(),
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512 => avx512::run(kernel),
+            (Path::Avx2, false) => avx2::run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            (Path::Avx512 | Path::Avx512Bf16, false) => avx512::run(kernel),
             #[cfg(not(target_arch = "x86_64"))]
-            _ => kernel.run::<portable::Portable>(),
+            (_, false) => kernel.run::<portable::Portable<false>>(),
         }
     }
 }

@@ -1,8 +1,9 @@
 use super::Isa;
 use crate::conv::tile::{self, Pixels, Reads, Sums, Writes};
 
-/// Arrays of eight, in whatever vectors the compiler finds.
-pub(super) struct Portable;
+/// Arrays of eight, in whatever vectors the compiler finds; `PAIRS` of bf16 values are multiplied,
+/// or f32 values.
+pub(super) struct Portable<const PAIRS: bool>;
 
 const N: usize = 8;
 
@@ -19,21 +20,28 @@ fn each(f: impl Fn(usize) -> f32) -> [f32; N] {
 ///
 /// As [`tile::correlate`].
 #[inline(never)]
-unsafe fn correlate<const P: usize, const C: usize>(reads: Reads, weights: *const f32, writes: Writes) {
+unsafe fn correlate<const PAIRS: bool, const P: usize, const C: usize>(
+    reads: Reads,
+    weights: *const f32,
+    writes: Writes,
+) {
     // SAFETY: passed on.
-    unsafe { tile::correlate::<Portable, P, C>(reads, weights, writes) }
+    unsafe { tile::correlate::<Portable<PAIRS>, P, C>(reads, weights, writes) }
 }
 
 /// # Safety
 ///
 /// As [`tile::accumulate`].
 #[inline(never)]
-unsafe fn accumulate<const P: usize, const C: usize, const SOME: bool>(pixels: Pixels, sums: Sums) {
+unsafe fn accumulate<const PAIRS: bool, const P: usize, const C: usize, const SOME: bool>(
+    pixels: Pixels,
+    sums: Sums,
+) {
     // SAFETY: passed on.
-    unsafe { tile::accumulate::<Portable, P, C, SOME>(pixels, sums) }
+    unsafe { tile::accumulate::<Portable<PAIRS>, P, C, SOME>(pixels, sums) }
 }
 
-impl Isa for Portable {
+impl<const PAIRS: bool> Isa for Portable<PAIRS> {
     type V = [f32; N];
     const LANES: usize = N;
 
@@ -73,7 +81,13 @@ impl Isa for Portable {
     }
     #[inline(always)]
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        each(|i| a[i] * b[i] + c[i])
+        if PAIRS {
+            let high = |x: f32| f32::from_bits(x.to_bits() & 0xFFFF_0000);
+            let low = |x: f32| f32::from_bits(x.to_bits() << 16);
+            each(|i| c[i] + high(a[i]) * high(b[i]) + low(a[i]) * low(b[i]))
+        } else {
+            each(|i| a[i] * b[i] + c[i])
+        }
     }
     #[inline(always)]
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
@@ -89,10 +103,10 @@ impl Isa for Portable {
     }
     #[inline(always)]
     unsafe fn correlate<const P: usize, const C: usize>(reads: Reads, weights: *const f32, writes: Writes) {
-        unsafe { correlate::<P, C>(reads, weights, writes) }
+        unsafe { correlate::<PAIRS, P, C>(reads, weights, writes) }
     }
     #[inline(always)]
     unsafe fn accumulate<const P: usize, const C: usize, const SOME: bool>(pixels: Pixels, sums: Sums) {
-        unsafe { accumulate::<P, C, SOME>(pixels, sums) }
+        unsafe { accumulate::<PAIRS, P, C, SOME>(pixels, sums) }
     }
 }

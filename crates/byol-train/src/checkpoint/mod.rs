@@ -83,13 +83,14 @@ impl Checkpoint {
             let take = |n: String| Some((n[name.len()..].to_owned(), self.tensors.remove(&n)?));
             names.into_iter().filter_map(take).collect()
         };
-        let Byol { online, target, mut optimizer, lanes } = byol;
+        let Byol { online, target, mut optimizer, lanes, precision } = byol;
         let online = load_named(online, part("online."))?;
         let target = target.load_named(part("target."))?;
         let buffers = OptimizerState { momentum: part("momentum."), square: part("square.") };
         optimizer.load_state(&online, buffers, self.step)?;
         let kept = part("kept.");
-        Ok(TrainState { byol: Byol { online, target, optimizer, lanes }, step: self.step, kept })
+        let byol = Byol { online, target, optimizer, lanes, precision };
+        Ok(TrainState { byol, step: self.step, kept })
     }
 
     /// The file's bytes: the same for the same run.

@@ -44,13 +44,21 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let mut measured = Vec::new();
     for (name, flags) in SHAPES {
         let (mut ours, mut peer) = (Vec::new(), Vec::new());
+        let (mut ours_bf16, mut peer_bf16) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            ours.push(ours_once(flags)?);
+            ours.push(ours_once(flags, &["--profile"])?);
             if let Some(python) = &args.python {
-                peer.push(peer_once(python, flags)?);
+                peer.push(peer_once(python, flags, &[])?);
+            }
+            // Elsewhere neither has instructions for it, and f32 is faster.
+            if Kernels::Avx512Bf16.is_available() {
+                ours_bf16.push(ours_once(flags, &["--precision", "bf16"])?);
+                if let Some(python) = &args.python {
+                    peer_bf16.push(peer_once(python, flags, &["--bf16"])?);
+                }
             }
         }
-        measured.push(Shape { name, flags, ours, peer });
+        measured.push(Shape { name, flags, f32: [ours, peer], bf16: [ours_bf16, peer_bf16] });
     }
     spinner.finish();
     std::fs::write(PAGE, page(&measured, args.python.is_some()))
@@ -62,20 +70,28 @@ pub fn run(args: &BenchArgs) -> Result<()> {
 struct Shape {
     name: &'static str,
     flags: &'static str,
-    ours: Vec<Value>,
-    peer: Vec<Value>,
+    /// Ours and the peer's.
+    f32: [Vec<Value>; 2],
+    /// The same; empty where the processor has no instructions for it.
+    bf16: [Vec<Value>; 2],
 }
 
-fn ours_once(flags: &str) -> Result<Value> {
+impl Shape {
+    fn ours(&self) -> &[Value] {
+        &self.f32[0]
+    }
+}
+
+fn ours_once(flags: &str, more: &[&str]) -> Result<Value> {
     let program = std::env::current_exe().context("finding this program")?;
     let mut command = Command::new(program);
-    command.args(["bench", "train", "--profile", "--json"]).args(flags.split(' '));
+    command.args(["bench", "train", "--json"]).args(flags.split(' ')).args(more);
     answer(command, "bench train")
 }
 
-fn peer_once(python: &PathBuf, flags: &str) -> Result<Value> {
+fn peer_once(python: &PathBuf, flags: &str, more: &[&str]) -> Result<Value> {
     let mut command = Command::new(python);
-    command.arg(PEER).args(flags.split(' ')).envs(ALLOCATOR);
+    command.arg(PEER).args(flags.split(' ')).args(more).envs(ALLOCATOR);
     command.args(["--threads", &rayon::current_num_threads().to_string()]);
     answer(command, PEER)
 }
@@ -117,7 +133,7 @@ fn page(shapes: &[Shape], with_peer: bool) -> String {
     for shape in shapes {
         let [ours, peer] = both(shape, "images_per_second");
         let (gflops, machine) =
-            (middle(&shape.ours, &["gflops"]), middle(&shape.ours, &["machine", "flops"]));
+            (middle(shape.ours(), &["gflops"]), middle(shape.ours(), &["machine", "flops"]));
         let share = gflops.zip(machine).map(|(ours, machine)| 1e11 * ours / machine);
         let _ = writeln!(
             page,
@@ -147,6 +163,7 @@ fn page(shapes: &[Shape], with_peer: bool) -> String {
             number(ratio(ours, peer), 2)
         );
     }
+    page.push_str(&bf16(shapes));
     page.push_str("\n| Peak memory of the process, GiB | Ours | PyTorch |\n| --- | ---: | ---: |\n");
     for shape in shapes {
         let [ours, peer] = both(shape, "peak_memory_bytes").map(|b| b.map(|b| b / f64::from(1 << 30)));
@@ -163,9 +180,9 @@ fn page(shapes: &[Shape], with_peer: bool) -> String {
             "\n{} (`cargo xtask bench train --profile {}`):\n\n| Part | ms | Floor |\n| --- | ---: | ---: |\n",
             shape.name, shape.flags
         );
-        let batch = middle(&shape.ours, &["batch"]).unwrap_or(f64::NAN);
+        let batch = middle(shape.ours(), &["batch"]).unwrap_or(f64::NAN);
         for part in super::stages::PARTS {
-            let of = |kind: &str| middle(&shape.ours, &[kind, part]).map(|s| 1e3 * s * batch);
+            let of = |kind: &str| middle(shape.ours(), &[kind, part]).map(|s| 1e3 * s * batch);
             let _ = writeln!(page, "| {part} | {} | {} |", number(of("stages"), 1), number(of("floors"), 1));
         }
     }
@@ -174,7 +191,7 @@ fn page(shapes: &[Shape], with_peer: bool) -> String {
 
 /// Machine, programs, and what was not run.
 fn about(shapes: &[Shape], with_peer: bool) -> Vec<String> {
-    let first = &shapes[0].ours; // there are three shapes
+    let first = shapes[0].ours(); // there are three shapes
     let cpu = std::fs::read_to_string("/proc/cpuinfo").ok();
     let cpu = cpu.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("model name")));
     let cpu = cpu.map_or("unknown processor", |line| line.trim_start_matches([' ', '\t', ':']));
@@ -218,7 +235,7 @@ fn about(shapes: &[Shape], with_peer: bool) -> Vec<String> {
         ),
     ];
     lines.push(if with_peer {
-        let of = |key: &str| shapes[0].peer.first().and_then(|run| run[key].as_str()).unwrap_or("unknown");
+        let of = |key: &str| shapes[0].f32[1].first().and_then(|run| run[key].as_str()).unwrap_or("unknown");
         format!(
             "PyTorch: {}, lightly {}, by `{PEER}`: channels last, f32, with an allocator that keeps its memory.",
             of("torch"),
@@ -231,7 +248,34 @@ fn about(shapes: &[Shape], with_peer: bool) -> Vec<String> {
 }
 
 fn both(shape: &Shape, key: &str) -> [Option<f64>; 2] {
-    [&shape.ours, &shape.peer].map(|runs| middle(runs, &[key]))
+    shape.f32.each_ref().map(|runs| middle(runs, &[key]))
+}
+
+/// What was measured in bf16, if anything was.
+fn bf16(shapes: &[Shape]) -> String {
+    if shapes.iter().all(|shape| shape.bf16[0].is_empty()) {
+        return String::new();
+    }
+    let mut text = String::from(
+        "\nIn bf16 (convolutions multiply bf16 values; PyTorch under autocast):\n\n\
+         | Pictures a second | Ours | PyTorch | Ratio | Ours, forward | PyTorch, forward |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for shape in shapes {
+        let [ours, peer] = shape.bf16.each_ref().map(|runs| middle(runs, &["images_per_second"]));
+        let pass = shape.bf16.each_ref().map(|runs| middle(runs, &["forward_images_per_second"]));
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} |",
+            shape.name,
+            number(ours, 1),
+            number(peer, 1),
+            number(ratio(ours, peer), 2),
+            number(pass[0], 0),
+            number(pass[1], 0)
+        );
+    }
+    text
 }
 
 fn ratio(ours: Option<f64>, peer: Option<f64>) -> Option<f64> {
@@ -257,12 +301,20 @@ mod tests {
                 "stages": {"backward": 0.5}, "floors": {"backward": 0.25},
             })
         };
-        let shape = |peer| Shape { name: "a net", flags: "--x", ours: [3.0, 1.0, 2.0].map(run).into(), peer };
+        let shape = |peer| Shape {
+            name: "a net",
+            flags: "--x",
+            f32: [[3.0, 1.0, 2.0].map(run).into(), peer],
+            bf16: [vec![], vec![]],
+        };
         let page = page(&[shape(vec![run(4.0)])], true);
         assert!(page.contains("| a net | 2.0 | 4.0 | 0.50 | 100 | 50 % |"), "{page}");
         assert!(page.contains("| a net | 20 | 40 | 0.50 |"), "{page}");
         assert!(page.contains("| a net | 1.00 | 1.00 |"), "{page}");
         assert!(page.contains("| backward | 32000.0 | 16000.0 |"), "{page}");
+        assert!(!page.contains("bf16"), "{page}");
+        let with_bf16 = Shape { bf16: [vec![run(6.0)], vec![run(5.0)]], ..shape(vec![run(4.0)]) };
+        assert!(super::page(&[with_bf16], true).contains("| a net | 6.0 | 5.0 | 1.20 | 60 | 50 |"));
         let alone = super::page(&[shape(vec![])], false);
         assert!(
             alone.contains("| a net | 2.0 | - | - | 100 | 50 % |") && alone.contains("not run"),

@@ -4,7 +4,9 @@ use anyhow::{Result, bail};
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use byol_kernels::Path;
-use byol_model::{Encoder, HeadConfig, OneProcess, OnlineNetwork, ResNet, ResNetConfig, TargetNetwork};
+use byol_model::{
+    Encoder, HeadConfig, OneProcess, OnlineNetwork, Precision, ResNet, ResNetConfig, TargetNetwork,
+};
 use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec};
 use serde_json::json;
 
@@ -43,8 +45,10 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
         }
     }
     let peak = memory::peak();
+    let precision = byol.precision;
     let stages = if args.profile {
-        Some(Stages::measure(&mut byol, [&v, &v_prime], args.steps, path, &Work::of(args, &cost, &config)?))
+        let work = Work::of(args, &cost, &config)?;
+        Some(precision.scope(|| Stages::measure(&mut byol, [&v, &v_prime], args.steps, path, &work)))
     } else {
         None
     };
@@ -52,7 +56,7 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
     let (image, mut passes) = (v.inner(), Vec::new());
     for k in 0..WARM + 3 * args.steps {
         let start = Instant::now();
-        let _ = encoder.forward(image.clone());
+        let _ = precision.scope(|| encoder.forward(image.clone()));
         if k >= WARM {
             passes.push(start.elapsed().as_secs_f64());
         }
@@ -78,19 +82,21 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
             "size": args.size,
             "batch": args.batch,
             "precision": args.precision,
-            "path": format!("{path:?}").to_lowercase(),
+            "path": path.name(),
         });
         say(&format!("{result}"));
         return Ok(());
     }
     say(&format!(
-        "{} {}x{}x{} batch {}, {threads} thread(s), {path:?}: {:.1} images/s, step {:.0} ms, {:.0} GFLOP/s, \
+        "{} {}x{}x{} batch {}, {threads} thread(s), {}, {}: {:.1} images/s, step {:.0} ms, {:.0} GFLOP/s, \
          forward alone {:.0} images/s, peak {:.2} GiB",
         config.name(),
         args.channels,
         args.size,
         args.size,
         args.batch,
+        path.name(),
+        args.precision,
         n / step,
         1e3 * step,
         flops / step / 1e9,
@@ -108,6 +114,7 @@ fn path(name: Option<&str>) -> Result<Path> {
         Some("portable") => Some(Path::Portable),
         Some("avx2") => Some(Path::Avx2),
         Some("avx512") => Some(Path::Avx512),
+        Some("avx512_bf16") => Some(Path::Avx512Bf16),
         _ => None,
     };
     if let Some(path) = named
@@ -140,7 +147,8 @@ fn networks(args: &BenchTrainArgs, config: &ResNetConfig, device: &Device) -> Re
         beta2: 0.999,
         epsilon: 1e-8,
     });
-    Ok(Byol { online, target, optimizer, lanes: Lanes::of(rayon::current_num_threads())? })
+    let precision = if args.precision == "bf16" { Precision::Bf16 } else { Precision::F32 };
+    Ok(Byol { online, target, optimizer, lanes: Lanes::of(rayon::current_num_threads())?, precision })
 }
 
 pub(super) fn median(values: &mut [f64]) -> f64 {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use burn::tensor::Device;
 use byol_data::ImageDataset;
-use byol_model::{EncoderDescription, OneProcess, ResNet, named_tensors, save_encoder};
+use byol_model::{EncoderDescription, OneProcess, Precision, ResNet, named_tensors, save_encoder};
 use byol_train::{
     Budget, CheckpointRules, Checkpoints, Guard, GuardMode, JsonLines, Lanes, Observer, RunDir, RunLock,
     RunOptions, RunPlan, TensorBoard, Timed, TrainOptions, TrainState, train,
@@ -228,6 +228,13 @@ fn announce(plan: &RunPlan, run: &RunDir) {
         plan.micro_batch(),
         spec.accumulation
     ));
+    if spec.precision == Precision::Bf16 {
+        tell(if byol_kernels::Path::current() == byol_kernels::Path::Avx512Bf16 {
+            "convolutions multiply bf16 values"
+        } else {
+            "convolutions multiply bf16 values, without instructions for them (AVX-512 BF16): f32 is faster here"
+        });
+    }
     if let Some(init) = &plan.init {
         tell(&format!("the encoder starts from {}", init.weights));
     }

@@ -1,0 +1,94 @@
+//! A step whose convolutions multiply bf16 values, beside the same in f32.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use burn::tensor::{Device, Distribution, Tensor};
+use byol_model::{
+    HeadConfig, NamedTensor, OneProcess, OnlineNetwork, Precision, ResNet, ResNetConfig, Role, TargetNetwork,
+    load_named, named_tensors,
+};
+use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec};
+
+/// Plain descent: a step of rate 1 moves parameters by the gradient.
+const PLAIN: OptimizerSpec = OptimizerSpec {
+    kind: OptimizerKind::Sgd,
+    momentum: 0.0,
+    nesterov: false,
+    weight_decay: 0.0,
+    trust: 1e-3,
+    beta2: 0.999,
+    epsilon: 1e-8,
+};
+const HEAD: HeadConfig = HeadConfig { layers: 2, hidden: 64, output: 16 };
+
+fn network(device: &Device) -> OnlineNetwork<ResNet> {
+    let config = ResNetConfig { width: 16, ..ResNetConfig::from_name("resnet18_small", 3).unwrap() };
+    let encoder = config.init(device).unwrap();
+    let projector = HEAD.init(config.dim().unwrap(), device);
+    OnlineNetwork { encoder, projector, predictor: HEAD.init(HEAD.output, device) }
+}
+
+fn byol(start: &[NamedTensor], lanes: Lanes, precision: Precision, device: &Device) -> Byol<ResNet> {
+    let tensors = start.iter().cloned().map(|t| (t.name, (t.shape, t.values))).collect();
+    let online = load_named(network(device), tensors).unwrap();
+    let target = TargetNetwork::copy_of(&online);
+    Byol { online, target, optimizer: Optimizer::new(PLAIN), lanes, precision }
+}
+
+/// Gradients of all weights as one long vector, and the loss.
+fn gradient(start: &[NamedTensor], moved: &Byol<ResNet>) -> Vec<f64> {
+    let now = named_tensors(&moved.online);
+    let pairs = start.iter().zip(&now).filter(|(before, _)| before.role != Role::Buffer);
+    pairs
+        .flat_map(|(a, b)| a.values.iter().zip(&b.values).map(|(a, b)| f64::from(*a) - f64::from(*b)))
+        .collect()
+}
+
+fn relative(a: &[f64], b: &[f64]) -> f64 {
+    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+    norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
+}
+
+#[test]
+fn a_bf16_step_is_the_f32_step_within_its_rounding() {
+    let device = Device::flex().autodiff();
+    device.seed(11);
+    let start = named_tensors(&network(&device));
+    let view = || Tensor::<4>::random([16, 3, 16, 16], Distribution::Normal(0.0, 1.0), &device);
+    let (v, v_prime) = (view(), view());
+    let stepped = |precision, lanes: Lanes| {
+        let byol = byol(&start, lanes, precision, &device);
+        let (byol, seen) = byol.step(v.clone(), v_prime.clone(), 1.0, 0.9, &OneProcess).unwrap();
+        (gradient(&start, &byol), seen.loss)
+    };
+    let (exact, loss) = stepped(Precision::F32, Lanes::one());
+    let (low, low_loss) = stepped(Precision::Bf16, Lanes::one());
+    // Twenty layers, each of whose factors is off by up to 2^-8 of itself.
+    let gap = relative(&low, &exact);
+    assert!(gap < 0.05, "{gap}");
+    assert!(gap > 1e-4, "this was not bf16: {gap}");
+    assert!((low_loss - loss).abs() < 0.01 * loss, "{low_loss} against {loss}");
+    // As in f32, threads change no bit.
+    for threads in [2, 5] {
+        let also = stepped(Precision::Bf16, Lanes::of(threads).unwrap());
+        assert!((low.clone(), low_loss) == also, "{threads} threads");
+    }
+}
+
+/// The gradient is bf16's wherever it is computed, and parameters stay f32.
+#[test]
+fn parameters_stay_f32() {
+    let device = Device::flex().autodiff();
+    device.seed(3);
+    let start = named_tensors(&network(&device));
+    let view = || Tensor::<4>::random([4, 3, 12, 12], Distribution::Normal(0.0, 1.0), &device);
+    let byol = byol(&start, Lanes::one(), Precision::Bf16, &device);
+    let (byol, _) = byol.step(view(), view(), 1e-4, 0.9, &OneProcess).unwrap();
+    let moved = gradient(&start, &byol);
+    let fine = named_tensors(&byol.online)
+        .iter()
+        .flat_map(|t| t.values.clone())
+        .filter(|x| x.to_bits() & 0xFFFF != 0)
+        .count();
+    assert!(fine * 2 > moved.len(), "{fine} of {}", moved.len());
+}
