@@ -66,7 +66,7 @@ pub fn a_convolution_in_bf16_is_burns_of_rounded_factors() {
         let g = random(ours.dims()).detach();
         let a = sum(ours.clone() * g.clone()).backward();
         // Each product's own factors are rounded: three convolutions of Burn's.
-        let leaf = |x: Tensor<4>| near(x.detach()).require_grad();
+        let leaf = |x: Tensor<4>| Tensor::from_inner(near(x.inner())).require_grad();
         let (rounded_x, rounded_weight) = (leaf(x.clone()), leaf(weight.clone()));
         let options = ConvOptions::new([stride; 2], [kernel / 2; 2], [1; 2], 1);
         let burns = conv2d(rounded_x.clone(), rounded_weight.clone(), None, options);

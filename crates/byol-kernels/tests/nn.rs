@@ -136,6 +136,39 @@ fn a_network_is_the_same_under_other_use_lines() {
     assert_same("evaluation", ours.forward(x.clone()), burns.forward(x));
 }
 
+/// Blocks in one call are their parts: in training, in evaluation (to the bit), with a bias, with groups.
+#[test]
+fn a_block_is_its_parts() {
+    use byol_kernels::nn::conv::Conv2dConfig;
+    use byol_kernels::nn::{BatchNormConfig, PaddingConfig2d};
+    let _draws = draws();
+    let device = Device::flex().autodiff();
+    device.seed(9);
+    let x = Tensor::<4>::random([3, 36, 9, 8], Distribution::Normal(0.5, 1.0), &device);
+    for (bias, groups, stride) in [(false, 1, 1), (false, 1, 2), (true, 1, 1), (false, 2, 1)] {
+        let conv = Conv2dConfig::new([36, 40], [3, 3])
+            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+            .with_stride([stride, stride])
+            .with_groups(groups)
+            .with_bias(bias)
+            .init(&device);
+        let (norm, again) = (BatchNormConfig::new(40).init(&device), BatchNormConfig::new(40).init(&device));
+        let shortcut = conv.forward(x.clone()).detach();
+        let parts = norm.forward_with(conv.forward(x.clone()), Some(shortcut.clone()), true);
+        let whole = again.after(&conv, x.clone(), Some(shortcut.clone()), true);
+        assert_same("results", whole.clone(), parts.clone());
+        assert_same("running variance", again.running_var.value_sync(), norm.running_var.value_sync());
+        let sum = |y: Tensor<4>| y.square().sum_dim(1).sum_dim(2).sum_dim(3).sum_dim(0).backward();
+        let (a, b) = (sum(whole), sum(parts));
+        assert_same("gradient", conv.weight.grad(&a).unwrap(), conv.weight.grad(&b).unwrap());
+
+        let (conv, norm, x, shortcut) = (conv.valid(), norm.valid(), x.clone().inner(), shortcut.inner());
+        let parts = norm.forward_with(conv.forward(x.clone()), Some(shortcut.clone()), true);
+        let whole = norm.after(&conv, x, Some(shortcut), true);
+        whole.into_data().assert_eq(&parts.into_data(), true);
+    }
+}
+
 #[test]
 fn records_go_both_ways() {
     let _draws = draws();

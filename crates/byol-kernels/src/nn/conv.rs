@@ -81,9 +81,7 @@ pub struct Conv2d {
 impl Conv2d {
     /// Images `[N, C, H, W]` to `[N, O, H', W']`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let padding = even_padding(&self.padding, self.kernel_size, self.stride);
-        let plain = self.stride[0] == self.stride[1] && self.dilation == [1, 1] && self.groups == 1;
-        let Some(padding) = padding.filter(|_| plain) else {
+        let Some(padding) = self.plain_padding() else {
             return burn::nn::conv::Conv2d::from(self.clone()).forward(input);
         };
         let y = crate::conv2d(input, self.weight.val(), self.stride[0], padding);
@@ -91,6 +89,14 @@ impl Conv2d {
             Some(bias) => y + bias.val().reshape([1, -1, 1, 1]),
             None => y,
         }
+    }
+}
+
+impl Conv2d {
+    /// The padding, if the kernels do such a convolution.
+    pub(super) fn plain_padding(&self) -> Option<usize> {
+        let plain = self.stride[0] == self.stride[1] && self.dilation == [1, 1] && self.groups == 1;
+        even_padding(&self.padding, self.kernel_size, self.stride).filter(|_| plain)
     }
 }
 

@@ -4,6 +4,8 @@ use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, RunningState};
 use burn::tensor::{Device, Tensor};
 
+use super::conv::Conv2d;
+
 pub use burn::nn::norm::*;
 
 /// Configuration of a [`BatchNorm`]; as [`burn::nn::BatchNormConfig`].
@@ -86,15 +88,50 @@ impl BatchNorm {
             self.follow(&self.running_var, batch.variance);
             return batch.output;
         }
-        let mean = self.running_mean.value().to_device(&device);
-        let variance = self.running_var.value().to_device(&device);
         if !crate::has_kernels(&input) {
+            let mean = self.running_mean.value().to_device(&device);
+            let variance = self.running_var.value().to_device(&device);
             let y = burn::tensor::module::batch_norm(input, gamma, beta, mean, variance, self.epsilon);
             return crate::finished(y, shortcut, rectify);
         }
-        let scale = gamma / variance.add_scalar(self.epsilon).sqrt();
-        let offset = beta - mean * scale.clone();
+        let (scale, offset) = self.factors(&device);
         crate::affine(input, scale, offset, shortcut, rectify)
+    }
+
+    /// Convolves, then as [`forward_with`](Self::forward_with): a block of a residual network. In
+    /// evaluation mode in one pass, with the same bits, where the convolution is one of the kernels'
+    /// and has no bias.
+    ///
+    /// # Panics
+    ///
+    /// If the convolution's results have other channels than C.
+    pub fn after(
+        &self,
+        conv: &Conv2d,
+        input: Tensor<4>,
+        shortcut: Option<Tensor<4>>,
+        rectify: bool,
+    ) -> Tensor<4> {
+        let device = input.device();
+        let by_batch = device.is_autodiff() && self.training.is_enabled();
+        match conv.plain_padding().filter(|_| !by_batch && conv.bias.is_none()) {
+            Some(padding) if crate::has_kernels(&input) => {
+                let (channels, results) = (self.gamma.dims()[0], conv.weight.dims()[0]);
+                assert!(channels == results, "input of other channels than {channels}");
+                let ((scale, offset), weight) = (self.factors(&device), conv.weight.val());
+                crate::conv2d_affine(input, weight, conv.stride[0], padding, scale, offset, shortcut, rectify)
+            }
+            _ => self.forward_with(conv.forward(input), shortcut, rectify),
+        }
+    }
+
+    /// By the running statistics: scale · x + offset.
+    fn factors(&self, device: &Device) -> (Tensor<1>, Tensor<1>) {
+        let mean = self.running_mean.value().to_device(device);
+        let variance = self.running_var.value().to_device(device);
+        let scale = self.gamma.val() / variance.add_scalar(self.epsilon).sqrt();
+        let offset = self.beta.val() - mean * scale.clone();
+        (scale, offset)
     }
 
     fn follow(&self, state: &RunningState<Tensor<1>>, batch: Tensor<1>) {

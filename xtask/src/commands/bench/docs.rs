@@ -58,7 +58,10 @@ pub fn run(args: &BenchArgs) -> Result<()> {
                 }
             }
         }
-        measured.push(Shape { name, flags, f32: [ours, peer], bf16: [ours_bf16, peer_bf16] });
+        let fewer = fewer_threads(rayon::current_num_threads());
+        let fewer = fewer.into_iter().map(|n| Ok((n, ours_once(flags, &["--threads", &n.to_string()])?)));
+        let fewer = fewer.collect::<Result<_>>()?;
+        measured.push(Shape { name, flags, f32: [ours, peer], bf16: [ours_bf16, peer_bf16], fewer });
     }
     spinner.finish();
     std::fs::write(PAGE, page(&measured, args.python.is_some()))
@@ -74,6 +77,13 @@ struct Shape {
     f32: [Vec<Value>; 2],
     /// The same; empty where the processor has no instructions for it.
     bf16: [Vec<Value>; 2],
+    /// Ours on fewer threads, in f32.
+    fewer: Vec<(usize, Value)>,
+}
+
+/// Powers of two below `threads`.
+fn fewer_threads(threads: usize) -> Vec<usize> {
+    std::iter::successors(Some(1), |n| Some(2 * n)).take_while(|n| *n < threads).collect()
 }
 
 impl Shape {
@@ -164,10 +174,23 @@ fn page(shapes: &[Shape], with_peer: bool) -> String {
         );
     }
     page.push_str(&bf16(shapes));
-    page.push_str("\n| Peak memory of the process, GiB | Ours | PyTorch |\n| --- | ---: | ---: |\n");
+    page.push_str(&scaling(shapes));
+    page.push_str(
+        "\nMemory is used again from step to step: the last column is what a step takes from the system, once \
+         warm.\n\n| Peak memory of the process, GiB | Ours | PyTorch | Ours, pages of 4 KiB a step |\n\
+         | --- | ---: | ---: | ---: |\n",
+    );
     for shape in shapes {
         let [ours, peer] = both(shape, "peak_memory_bytes").map(|b| b.map(|b| b / f64::from(1 << 30)));
-        let _ = writeln!(page, "| {} | {} | {} |", shape.name, number(ours, 2), number(peer, 2));
+        let pages = middle(shape.ours(), &["pages_taken_per_step"]);
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} | {} |",
+            shape.name,
+            number(ours, 2),
+            number(peer, 2),
+            number(pages, 0)
+        );
     }
     page.push_str(
         "\n## Parts of a step\n\nEach alone, on all threads, in milliseconds; beside it the least that its \
@@ -251,6 +274,34 @@ fn both(shape: &Shape, key: &str) -> [Option<f64>; 2] {
     shape.f32.each_ref().map(|runs| middle(runs, &[key]))
 }
 
+/// Steps on fewer threads, once each.
+fn scaling(shapes: &[Shape]) -> String {
+    let all = rayon::current_num_threads();
+    let mut text = String::from("\n| Step, pictures a second, by threads |");
+    let threads: Vec<usize> =
+        shapes.first().map(|s| s.fewer.iter().map(|(n, _)| *n).collect()).unwrap_or_default();
+    if threads.is_empty() {
+        return String::new();
+    }
+    for n in threads.iter().chain([&all]) {
+        let _ = write!(text, " {n} |");
+    }
+    text.push_str(" Times |\n| --- |");
+    text.push_str(&" ---: |".repeat(threads.len() + 2));
+    for shape in shapes {
+        let whole = middle(shape.ours(), &["images_per_second"]);
+        let of = shape.fewer.iter().map(|(_, run)| run["images_per_second"].as_f64());
+        let each: Vec<Option<f64>> = of.chain([whole]).collect();
+        let _ = write!(text, "\n| {} |", shape.name);
+        for speed in &each {
+            let _ = write!(text, " {} |", number(*speed, 1));
+        }
+        let _ = write!(text, " {} |", number(ratio(whole, each[0]), 2));
+    }
+    text.push('\n');
+    text
+}
+
 /// What was measured in bf16, if anything was.
 fn bf16(shapes: &[Shape]) -> String {
     if shapes.iter().all(|shape| shape.bf16[0].is_empty()) {
@@ -296,7 +347,7 @@ mod tests {
         let run = |speed: f64| {
             json!({
                 "images_per_second": speed, "forward_images_per_second": 10.0 * speed, "batch": 64,
-                "peak_memory_bytes": 1u64 << 30, "gflops": 100.0,
+                "peak_memory_bytes": 1u64 << 30, "pages_taken_per_step": 12.0, "gflops": 100.0,
                 "machine": {"flops": 2e11, "bytes_per_second": 2e10},
                 "stages": {"backward": 0.5}, "floors": {"backward": 0.25},
             })
@@ -306,11 +357,15 @@ mod tests {
             flags: "--x",
             f32: [[3.0, 1.0, 2.0].map(run).into(), peer],
             bf16: [vec![], vec![]],
+            fewer: vec![(1, run(1.25))],
         };
         let page = page(&[shape(vec![run(4.0)])], true);
         assert!(page.contains("| a net | 2.0 | 4.0 | 0.50 | 100 | 50 % |"), "{page}");
         assert!(page.contains("| a net | 20 | 40 | 0.50 |"), "{page}");
-        assert!(page.contains("| a net | 1.00 | 1.00 |"), "{page}");
+        assert!(page.contains("| a net | 1.00 | 1.00 | 12 |"), "{page}");
+        assert!(page.contains("| a net | 1.2 | 2.0 | 1.60 |"), "{page}");
+        assert_eq!(fewer_threads(2), [1]);
+        assert_eq!(fewer_threads(6), [1, 2, 4]);
         assert!(page.contains("| backward | 32000.0 | 16000.0 |"), "{page}");
         assert!(!page.contains("bf16"), "{page}");
         let with_bf16 = Shape { bf16: [vec![run(6.0)], vec![run(5.0)]], ..shape(vec![run(4.0)]) };

@@ -36,14 +36,18 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
     };
     let (v, v_prime) = (view(), view());
     let spinner = Progress::spinner("measuring");
-    let mut seconds = Vec::new();
+    let (mut seconds, mut pages) = (Vec::new(), None);
     for k in 0..WARM + args.steps {
+        if k == WARM {
+            pages = memory::pages_taken();
+        }
         let start = Instant::now();
         (byol, _) = byol.step(v.clone(), v_prime.clone(), 0.05, 0.996, &OneProcess)?;
         if k >= WARM {
             seconds.push(start.elapsed().as_secs_f64());
         }
     }
+    let taken = memory::pages_taken().zip(pages).map(|(now, then)| (now - then) as f64 / args.steps as f64);
     let peak = memory::peak();
     let precision = byol.precision;
     let stages = if args.profile {
@@ -73,6 +77,7 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
             "forward_images_per_second": n / pass,
             "threads": threads,
             "peak_memory_bytes": peak,
+            "pages_taken_per_step": taken,
             "stages": stages.as_ref().map_or_else(|| json!({}), |stages| stages.seconds(n)),
             "floors": stages.as_ref().map_or_else(|| json!({}), |stages| stages.floors(n)),
             "machine": stages.map(|stages| json!({"flops": stages.floor.flops, "bytes_per_second": stages.floor.bytes})),
