@@ -6,10 +6,14 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
+#[cfg(feature = "kernels")]
+use byol_model::Precision;
 use byol_model::{Encoder, HeadConfig, ResNet, ResNetConfig, Stem, Version};
 
 mod support;
 
+#[cfg(feature = "kernels")]
+use support::gradients;
 use support::{assert_close, compare, fill, golden, layers, tensor, values};
 
 #[test]
@@ -41,6 +45,49 @@ fn whole_networks_and_their_gradients_are_pytorchs() {
             compare(&case, &net, &input, output, false, &golden);
         }
     }
+}
+
+/// A network whose convolutions multiply bf16 values, and its gradients. Where sums differ by an f32's
+/// last bits, some values are rounded to the other side, and twenty layers carry that on: the bound is
+/// on the norm, and a tenth of what separates bf16 from f32 here.
+#[test]
+#[cfg(feature = "kernels")]
+fn a_network_in_bf16_and_its_gradients_are_pytorchs() {
+    let golden = golden(include_bytes!("../../../tests/golden/networks/bf16.safetensors"));
+    let device = Device::flex().autodiff();
+    let config = ResNetConfig {
+        depth: 18,
+        width: 4,
+        in_channels: 3,
+        stem: Stem::Small,
+        zero_gamma: false,
+        version: Version::V1,
+    };
+    let off = |precision: Precision| {
+        let net = fill(config.init(&device).unwrap(), false);
+        let input = tensor("bf16.input", [8, 3, 17, 16], &device).require_grad();
+        let output = precision.scope(|| net.forward(input.clone()));
+        let upstream = tensor("bf16.upstream", output.dims(), &device);
+        // Outside of the scope: gradients have the precision of what they are of.
+        let backward = (output.clone() * upstream).sum_dim(1).sum_dim(0).backward();
+        let mut got = gradients(&net, &backward);
+        got.insert("input".into(), (vec![], values(input.grad(&backward).unwrap())));
+        let (mut gap, mut norm) = (0.0, 0.0);
+        for (name, (_, got)) in got {
+            let expected = &golden[&format!("bf16.grad.{name}")].1;
+            assert_eq!(got.len(), expected.len(), "{name}");
+            for (got, expected) in got.iter().zip(expected) {
+                gap += f64::from(got - expected).powi(2);
+                norm += f64::from(*expected).powi(2);
+            }
+        }
+        let out =
+            values(output).iter().zip(&golden["bf16.output"].1).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        ((gap / norm).sqrt(), out)
+    };
+    let ((low, low_out), (exact, exact_out)) = (off(Precision::Bf16), off(Precision::F32));
+    assert!(low * 10.0 < exact && exact < 1.0, "{low} in bf16, {exact} in f32");
+    assert!(low_out * 10.0 < exact_out && exact_out < 0.1, "{low_out} in bf16, {exact_out} in f32");
 }
 
 /// torchvision's resnet18 and resnet50, twice the width, and version 2.

@@ -12,6 +12,8 @@ gradients of sum(output * g) for input and parameters, and the running statistic
 `features.safetensors`: features of torchvision's own resnet18 and resnet50, of a ResNet-18
 of twice the width, and of version 2 networks, in evaluation mode with running statistics
 that are not trivial.
+`bf16.safetensors`: a ResNet-18 in training mode whose convolutions, and both their gradients,
+multiply values rounded to bf16; sums and all else are as above.
 
 Run: python make.py
 """
@@ -155,6 +157,38 @@ class Head(nn.Module):
         return self.output(x)
 
 
+def near(x):
+    return x.to(torch.bfloat16).double()
+
+
+class Rounded(torch.autograd.Function):
+    """A convolution of bf16 values."""
+
+    @staticmethod
+    def forward(ctx, x, weight, stride, padding):
+        ctx.save_for_backward(x, weight)
+        ctx.how = stride, padding
+        return F.conv2d(near(x), near(weight), None, stride, padding)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, weight = ctx.saved_tensors
+        dx = torch.nn.grad.conv2d_input(x.shape, near(weight), near(g), *ctx.how)
+        return dx, torch.nn.grad.conv2d_weight(near(x), weight.shape, near(g), *ctx.how), None, None
+
+
+class RoundedConv2d(nn.Conv2d):
+    def forward(self, x):
+        return Rounded.apply(x, self.weight, self.stride, self.padding)
+
+
+def in_bf16(net):
+    for module in net.modules():
+        if type(module) is nn.Conv2d:
+            module.__class__ = RoundedConv2d
+    return net
+
+
 def record(case, net, shape, out):
     net = fill(net).train()
     x = tensor(f"{case}.input", shape).requires_grad_()
@@ -188,6 +222,9 @@ def main():
             net = ResNet((2, 2, 2, 2), False, 2, 2, stem, version)
             record(f"net.{stem}.v{version}", net, (6, 2, 33, 33), layers)
 
+    low = {}
+    record("bf16", in_bf16(ResNet((2, 2, 2, 2), False, 4, 3, "small", 1)), (8, 3, 17, 16), low)
+
     features = {}
     x = tensor("images", (2, 3, 64, 64))
     nets = {
@@ -206,7 +243,7 @@ def main():
         print(name, tuple(features[name].shape), float(features[name].abs().max()))
 
     here = Path(__file__).parent
-    for file, values in (("layers", layers), ("features", features)):
+    for file, values in (("layers", layers), ("bf16", low), ("features", features)):
         values = {k: v.detach().float().contiguous() for k, v in values.items()}
         save_file(values, here / f"{file}.safetensors")
         (here / f"{file}.safetensors").chmod(0o644)
