@@ -5,7 +5,7 @@
 use burn::tensor::{Device, Distribution, Tensor};
 use byol_model::{
     HeadConfig, NamedTensor, OneProcess, OnlineNetwork, Precision, ResNet, ResNetConfig, Role, TargetNetwork,
-    load_named, named_tensors,
+    load_named, named_tensors, regression_loss,
 };
 use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec};
 
@@ -74,6 +74,42 @@ fn a_bf16_step_is_near_the_f32_step() {
         let also = stepped(Precision::Bf16, Lanes::of(threads).unwrap());
         assert!((low.clone(), low_loss) == also, "{threads} threads");
     }
+}
+
+/// Both networks' passes are in bf16: the loss is that of passes by hand, to the bit.
+#[test]
+fn both_networks_multiply_bf16_values() {
+    let device = Device::flex().autodiff();
+    device.seed(7);
+    let start = named_tensors(&network(&device));
+    let view = || Tensor::<4>::random([8, 3, 12, 12], Distribution::Normal(0.0, 1.0), &device);
+    let (v, v_prime) = (view(), view());
+    let other: Vec<NamedTensor> = start
+        .iter()
+        .cloned()
+        .map(|t| NamedTensor { values: t.values.iter().map(|x| x * 1.01 + 0.01).collect(), ..t })
+        .collect();
+    let with_other_target = |precision| {
+        let target = byol(&other, Lanes::one(), precision, &device).target;
+        Byol { target, ..byol(&start, Lanes::one(), precision, &device) }
+    };
+    let by_hand = |online: Precision, target: Precision| {
+        let byol = with_other_target(Precision::F32);
+        let both = || [byol.online.forward(v.clone()), byol.online.forward(v_prime.clone())];
+        let [theta, theta_prime] = online.scope(both).map(|seen| seen.prediction);
+        let both = || [byol.target.forward(v.clone()), byol.target.forward(v_prime.clone())];
+        let [xi, xi_prime] = target.scope(both);
+        let loss = regression_loss(theta, xi_prime) + regression_loss(theta_prime, xi);
+        f64::from(loss.into_scalar::<f32>())
+    };
+    for precision in [Precision::F32, Precision::Bf16] {
+        let byol = with_other_target(precision);
+        let (_, seen) = byol.step(v.clone(), v_prime.clone(), 0.0, 0.9, &OneProcess).unwrap();
+        assert_eq!(seen.loss, by_hand(precision, precision), "{precision}");
+    }
+    let low = by_hand(Precision::Bf16, Precision::Bf16);
+    assert_ne!(low, by_hand(Precision::Bf16, Precision::F32));
+    assert_ne!(low, by_hand(Precision::F32, Precision::Bf16));
 }
 
 /// The gradient is bf16's wherever it is computed, and parameters stay f32.
