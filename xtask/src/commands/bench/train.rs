@@ -115,13 +115,7 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
 }
 
 fn path(name: Option<&str>) -> Result<Path> {
-    let named = match name {
-        Some("portable") => Some(Path::Portable),
-        Some("avx2") => Some(Path::Avx2),
-        Some("avx512") => Some(Path::Avx512),
-        Some("avx512_bf16") => Some(Path::Avx512Bf16),
-        _ => None,
-    };
+    let named = name.and_then(|name| Path::ALL.into_iter().find(|path| path.name() == name));
     if let Some(path) = named
         && !path.is_available()
     {
