@@ -6,9 +6,8 @@ use burn::backend::ops::{ActivationOps, FloatTensorOps, ModuleOps};
 use burn::backend::{Flex, IntDType};
 use burn::tensor::{DType, TensorData};
 
-use crate::Precision;
-use crate::conv::{self, Shape, bf16};
-use crate::isa::Path;
+use crate::conv::{self, Shape};
+use crate::isa::{Path, Way};
 use crate::norm;
 use crate::op::KernelOps;
 use crate::plain::{Conv, plain_affine, plain_conv2d, plain_weight_grad, plain_x_grad};
@@ -88,6 +87,10 @@ fn shape(x: &Tensor, weight: &Tensor, conv: Conv) -> Option<Shape> {
     fits.then_some(Shape { n, h, w, in_c, out_c, kernel: [kh, kw], stride, padding })
 }
 
+fn way(conv: Conv) -> Way {
+    Way::of(Path::current(), conv.precision)
+}
+
 fn pooling(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Option<pool::Shape> {
     let &[n, channels, h, w] = x.layout().shape().to_vec().as_slice() else { return None };
     // Every window has a pixel in it.
@@ -101,11 +104,7 @@ impl KernelOps for Flex {
             return plain_conv2d::<Self>(x, weight, conv);
         };
         let (x, weight) = (channels_last(&x), weight.to_contiguous());
-        let (path, images, weights) = (Path::current(), values(&x), values(&weight));
-        let y = match conv.precision {
-            Precision::F32 => conv::forward(path, &shape, images, weights, None),
-            Precision::Bf16 => bf16::forward(path, &shape, images, weights),
-        };
+        let y = conv::forward(way(conv), &shape, values(&x), values(&weight), None);
         let [h, w] = shape.out();
         channels_first(y, &[shape.n, h, w, shape.out_c])
     }
@@ -137,7 +136,7 @@ impl KernelOps for Flex {
         let Some(shape) = shape(&x, &weight, conv).filter(|_| is_ours(&[&grad, &weight])) else {
             return plain_x_grad::<Self>(x, weight, grad, conv);
         };
-        input_grad(&shape, &weight, &grad, None, conv.precision)
+        input_grad(&shape, &weight, &grad, None, conv)
     }
 
     fn kernel_conv2d_x_grad_add(
@@ -152,7 +151,7 @@ impl KernelOps for Flex {
         else {
             return Self::float_add(Self::kernel_conv2d_x_grad(x, weight, grad, conv), so_far);
         };
-        input_grad(&shape, &weight, &grad, Some(owned(so_far)), conv.precision)
+        input_grad(&shape, &weight, &grad, Some(owned(so_far)), conv)
     }
 
     fn kernel_conv2d_weight_grad(x: Tensor, weight: Tensor, grad: Tensor, conv: Conv) -> Tensor {
@@ -160,11 +159,7 @@ impl KernelOps for Flex {
             return plain_weight_grad::<Self>(x, weight, grad, conv);
         };
         let (x, grad) = (channels_last(&x), channels_last(&grad));
-        let of = match conv.precision {
-            Precision::F32 => conv::weight_grad,
-            Precision::Bf16 => bf16::weight_grad,
-        };
-        let dw = of(Path::current(), &shape, values(&x), values(&grad));
+        let dw = conv::weight_grad(way(conv), &shape, values(&x), values(&grad));
         let [kh, kw] = shape.kernel;
         Tensor::from_data(TensorData::new(dw, [shape.out_c, shape.in_c, kh, kw]))
     }
@@ -181,7 +176,7 @@ impl KernelOps for Flex {
             let output = if relu { Self::relu(batch.output) } else { batch.output };
             return (output, batch.mean, batch.variance);
         }
-        norm_forward(&x, &gamma, &beta, None, epsilon, relu)
+        norm_forward(x, &gamma, &beta, None, epsilon, relu)
     }
 
     fn kernel_norm_add(
@@ -197,7 +192,7 @@ impl KernelOps for Flex {
             let sum = Self::float_add(batch.output, shortcut);
             return (if relu { Self::relu(sum) } else { sum }, batch.mean, batch.variance);
         }
-        norm_forward(&x, &gamma, &beta, Some(&shortcut), epsilon, relu)
+        norm_forward(x, &gamma, &beta, Some(&shortcut), epsilon, relu)
     }
 
     fn kernel_norm_grad(
@@ -217,24 +212,25 @@ impl KernelOps for Flex {
             return (all.x_grad, all.gamma_grad, all.beta_grad, grad);
         }
         let dims = last_dims(&x);
-        let [x, y, dy] = [x, y, grad].map(|t| channels_last(&t));
+        let [x, y] = [x, y].map(|t| channels_last(&t));
+        // Without a ReLU the gradient itself is the shortcut's.
+        let kept = ((shortcut && !relu) || !grad.is_unique()).then(|| grad.clone());
+        let last = kept.as_ref().map(channels_last);
         let [gamma, mean, variance] = [gamma, mean, variance].map(|t| t.to_contiguous());
         let of = norm::Backward {
             x: values(&x),
             y: relu.then(|| values(&y)),
-            dy: values(&dy),
+            dy: match &last {
+                Some(dy) => values(dy).into(),
+                None => owned(grad).into(),
+            },
             gamma: values(&gamma),
             mean: values(&mean),
             variance: values(&variance),
             epsilon,
         };
-        // Without a ReLU the gradient itself is the shortcut's.
         let all = norm::backward(Path::current(), of, relu && shortcut);
-        let shortcut = match all.shortcut {
-            Some(g) => channels_first(g, &dims),
-            None if dims.len() == 4 => dy.permute(&[0, 3, 1, 2]),
-            None => dy,
-        };
+        let shortcut = all.shortcut.map(|g| channels_first(g, &dims)).or(kept).unwrap_or(gamma);
         (channels_first(all.x, &dims), vector(all.gamma), vector(all.beta), shortcut)
     }
 
@@ -301,19 +297,9 @@ impl KernelOps for Flex {
     }
 }
 
-fn input_grad(
-    shape: &Shape,
-    weight: &Tensor,
-    grad: &Tensor,
-    so_far: Option<Vec<f32>>,
-    precision: Precision,
-) -> Tensor {
-    let of = match precision {
-        Precision::F32 => conv::input_grad,
-        Precision::Bf16 => bf16::input_grad,
-    };
+fn input_grad(shape: &Shape, weight: &Tensor, grad: &Tensor, so_far: Option<Vec<f32>>, conv: Conv) -> Tensor {
     let (weight, grad) = (weight.to_contiguous(), channels_last(grad));
-    let dx = of(Path::current(), shape, values(&weight), values(&grad), so_far);
+    let dx = conv::input_grad(way(conv), shape, values(&weight), values(&grad), so_far);
     channels_first(dx, &[shape.n, shape.h, shape.w, shape.in_c])
 }
 
@@ -329,8 +315,7 @@ fn conv2d_affine(
         let [h, w] = shape.out();
         let (n, c) = (shape.n, shape.out_c);
         let one_each = |t: &Tensor| t.dtype() == DType::F32 && t.layout().shape().to_vec() == [c];
-        conv.precision == Precision::F32
-            && is_ours(&[&x, &weight])
+        is_ours(&[&x, &weight])
             && one_each(&scale)
             && one_each(&offset)
             && shortcut.as_ref().is_none_or(|s| is_ours(&[s]) && s.layout().shape().to_vec() == [n, c, h, w])
@@ -347,45 +332,49 @@ fn conv2d_affine(
         shortcut: shortcut.as_ref().map(values),
         relu,
     };
-    let y = conv::forward(Path::current(), &shape, values(&x), values(&weight), Some(after));
+    let y = conv::forward(way(conv), &shape, values(&x), values(&weight), Some(after));
     let [h, w] = shape.out();
     channels_first(y, &[shape.n, h, w, shape.out_c])
 }
 
 fn norm_forward(
-    x: &Tensor,
+    x: Tensor,
     gamma: &Tensor,
     beta: &Tensor,
     shortcut: Option<&Tensor>,
     epsilon: f64,
     relu: bool,
 ) -> (Tensor, Tensor, Tensor) {
-    let dims = last_dims(x);
-    let x = channels_last(x);
+    let dims = last_dims(&x);
     let (gamma, beta) = (gamma.to_contiguous(), beta.to_contiguous());
     let path = Path::current();
-    let batch = norm::statistics(path, values(&x), values(&gamma).len());
+    let batch = norm::statistics(path, values(&channels_last(&x)), values(&gamma).len());
     let (scale, offset) = norm::fold(values(&gamma), values(&beta), &batch.mean, &batch.variance, epsilon);
-    let shortcut = shortcut.map(channels_last);
-    let y = norm::affine(path, values(&x), &scale, &offset, shortcut.as_ref().map(values), relu);
+    let y = affine_values(x, &scale, &offset, shortcut, relu);
     (channels_first(y, &dims), vector(batch.mean), vector(batch.variance))
+}
+
+/// Over the buffer of `x`, if nobody else has it.
+fn affine_values(
+    x: Tensor,
+    scale: &[f32],
+    offset: &[f32],
+    shortcut: Option<&Tensor>,
+    relu: bool,
+) -> Vec<f32> {
+    let shortcut = shortcut.map(channels_last);
+    let (path, shortcut) = (Path::current(), shortcut.as_ref().map(values));
+    if x.is_unique() {
+        return norm::affine(path, owned(x), scale, offset, shortcut, relu);
+    }
+    norm::affine(path, values(&channels_last(&x)), scale, offset, shortcut, relu)
 }
 
 fn affine(x: Tensor, scale: Tensor, offset: Tensor, shortcut: Option<Tensor>, relu: bool) -> Tensor {
     if !fits(&x, &[&scale, &offset], shortcut.as_ref()) {
         return plain_affine::<Flex>(x, scale, offset, shortcut, relu);
     }
-    let (x, shortcut) = (&x, shortcut.as_ref());
-    let dims = last_dims(x);
-    let (x, scale, offset) = (channels_last(x), scale.to_contiguous(), offset.to_contiguous());
-    let shortcut = shortcut.map(channels_last);
-    let y = norm::affine(
-        Path::current(),
-        values(&x),
-        values(&scale),
-        values(&offset),
-        shortcut.as_ref().map(values),
-        relu,
-    );
-    channels_first(y, &dims)
+    let dims = last_dims(&x);
+    let (scale, offset) = (scale.to_contiguous(), offset.to_contiguous());
+    channels_first(affine_values(x, values(&scale), values(&offset), shortcut.as_ref(), relu), &dims)
 }

@@ -303,12 +303,17 @@ impl<B: KernelOps, C: CheckpointStrategy> KernelOps for Autodiff<B, C> {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let nodes = [x.node(), gamma.node(), beta.node()];
         let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
-        let (y, mean, variance) = B::kernel_norm(x.clone(), gamma.clone(), beta, epsilon, relu);
-        let output = match Norm.prepare::<C>(nodes).compute_bound().stateful() {
+        let (output, mean, variance) = match Norm.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                prep.finish((x, y.clone(), gamma, mean.clone(), variance.clone(), epsilon, relu), y)
+                let (y, mean, variance) = B::kernel_norm(x.clone(), gamma.clone(), beta, epsilon, relu);
+                let state = (x, y.clone(), gamma, mean.clone(), variance.clone(), epsilon, relu);
+                (prep.finish(state, y), mean, variance)
             }
-            OpsKind::UnTracked(prep) => prep.finish(y),
+            OpsKind::UnTracked(prep) => {
+                // Nobody else has `x` then, perhaps: it can be written over.
+                let (y, mean, variance) = B::kernel_norm(x, gamma, beta, epsilon, relu);
+                (prep.finish(y), mean, variance)
+            }
         };
         (output, Self::FloatTensorPrimitive::new(mean), Self::FloatTensorPrimitive::new(variance))
     }
@@ -324,12 +329,18 @@ impl<B: KernelOps, C: CheckpointStrategy> KernelOps for Autodiff<B, C> {
         let nodes = [x.node(), gamma.node(), beta.node(), shortcut.node()];
         let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
         let shortcut = shortcut.into_primitive();
-        let (y, mean, variance) = B::kernel_norm_add(x.clone(), gamma.clone(), beta, shortcut, epsilon, relu);
-        let output = match NormAdd.prepare::<C>(nodes).compute_bound().stateful() {
+        let (output, mean, variance) = match NormAdd.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                prep.finish((x, y.clone(), gamma, mean.clone(), variance.clone(), epsilon, relu), y)
+                let (y, mean, variance) =
+                    B::kernel_norm_add(x.clone(), gamma.clone(), beta, shortcut, epsilon, relu);
+                let state = (x, y.clone(), gamma, mean.clone(), variance.clone(), epsilon, relu);
+                (prep.finish(state, y), mean, variance)
             }
-            OpsKind::UnTracked(prep) => prep.finish(y),
+            OpsKind::UnTracked(prep) => {
+                // Nobody else has `x` then, perhaps: it can be written over.
+                let (y, mean, variance) = B::kernel_norm_add(x, gamma, beta, shortcut, epsilon, relu);
+                (prep.finish(y), mean, variance)
+            }
         };
         (output, Self::FloatTensorPrimitive::new(mean), Self::FloatTensorPrimitive::new(variance))
     }

@@ -9,7 +9,8 @@ pub enum Precision {
     #[default]
     F32,
     /// Rounded to the nearest bf16 value (to the even one of two) before each convolution and before
-    /// each of its gradients: eight bits of mantissa, a relative error of at most 2⁻⁸ a factor. Fast
+    /// each of its gradients: eight bits of mantissa, a relative error of at most 2⁻⁸ a factor. Where a
+    /// window is filtered with fewer products, the transformed values are rounded instead. Fast
     /// where the processor has AVX-512 BF16 ([`Path::Avx512Bf16`](crate::Path::Avx512Bf16)), whose
     /// sums take numbers below 2⁻¹²⁶ for 0; a little slower than f32 elsewhere.
     Bf16,

@@ -14,6 +14,7 @@ fn every_path_is_burns() {
         assert_eq!(Path::current(), path);
         burns::convolutions_are_burns();
         burns::a_convolution_in_bf16_is_burns_of_rounded_factors();
+        burns::a_filtered_convolution_in_bf16_is_near_burns();
         burns::what_follows_a_convolution_is_burns();
         burns::normalisations_are_burns();
         burns::gradients_of_shortcuts_are_added();

@@ -10,7 +10,8 @@ pub enum Precision {
     /// As they are.
     #[default]
     F32,
-    /// Rounded to the nearest bf16 value before each of them. Needs feature `kernels`.
+    /// Rounded to the nearest bf16 value before each of them (where 3×3 windows are filtered with fewer
+    /// products, the transformed values are). Needs feature `kernels`.
     Bf16,
 }
 

@@ -13,7 +13,8 @@ gradients of sum(output * g) for input and parameters, and the running statistic
 of twice the width, and of version 2 networks, in evaluation mode with running statistics
 that are not trivial.
 `bf16.safetensors`: a ResNet-18 in training mode whose convolutions, and both their gradients,
-multiply values rounded to bf16; sums and all else are as above.
+multiply values rounded to bf16 (of 3x3 windows of stride 1 with 32 channels or more: the values
+transformed for minimal filtering); sums and all else are as above.
 
 Run: python make.py
 """
@@ -161,6 +162,38 @@ def near(x):
     return x.to(torch.bfloat16).double()
 
 
+# F(2x2, 3x3): pixels, window and results are transformed from both sides.
+PIXELS = torch.tensor([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]).double()
+WINDOW = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]).double()
+RESULTS = torch.tensor([[1, 0], [1, 1], [1, -1], [0, -1]]).double()
+
+
+def both(m, values):
+    return m @ values @ m.T
+
+
+def tiles(images, side, before, count):
+    """Squares of `side` pixels, two apart, `before` pixels of zeros first: `[n, c, rows, cols, side, side]`."""
+    after = [2 * (n - 1) + side - before - size for n, size in zip(count, images.shape[2:])]
+    images = F.pad(images, (before, max(after[1], 0), before, max(after[0], 0)))
+    some = images.unfold(2, side, 2).unfold(3, side, 2)
+    return some[:, :, : count[0], : count[1]]
+
+
+def filtered(x, weight, padding):
+    """A correlation of stride 1 by minimal filtering, of transformed and then rounded factors."""
+    size = [n + 2 * padding - 2 for n in x.shape[2:]]
+    count = [(n + 1) // 2 for n in size]
+    pixels, window = near(both(PIXELS, tiles(x, 4, padding, count))), near(both(WINDOW, weight))
+    y = both(RESULTS.T, torch.einsum("nctuab,ocab->notuab", pixels, window))
+    y = y.permute(0, 1, 2, 4, 3, 5).reshape(len(x), len(weight), 2 * count[0], 2 * count[1])
+    return y[:, :, : size[0], : size[1]]
+
+
+def is_filtered(weight, stride, size):
+    return weight.shape[2:] == (3, 3) and stride == (1, 1) and min(weight.shape[:2]) >= 32 and min(size) > 1
+
+
 class Rounded(torch.autograd.Function):
     """A convolution of bf16 values."""
 
@@ -168,11 +201,20 @@ class Rounded(torch.autograd.Function):
     def forward(ctx, x, weight, stride, padding):
         ctx.save_for_backward(x, weight)
         ctx.how = stride, padding
-        return F.conv2d(near(x), near(weight), None, stride, padding)
+        y = F.conv2d(near(x), near(weight), None, stride, padding)
+        return filtered(x, weight, padding[0]) if is_filtered(weight, stride, y.shape[2:]) else y
 
     @staticmethod
     def backward(ctx, g):
         x, weight = ctx.saved_tensors
+        stride, padding = ctx.how
+        if is_filtered(weight, stride, g.shape[2:]):
+            dx = filtered(g, weight.flip(2, 3).transpose(0, 1), 2 - padding[0])
+            count = [(n + 1) // 2 for n in g.shape[2:]]
+            pixels = near(both(PIXELS, tiles(x, 4, padding[0], count)))
+            gradients = near(both(RESULTS, tiles(g, 2, 0, count)))
+            dw = both(WINDOW.T, torch.einsum("nctuab,notuab->ocab", pixels, gradients))
+            return dx, dw, None, None
         dx = torch.nn.grad.conv2d_input(x.shape, near(weight), near(g), *ctx.how)
         return dx, torch.nn.grad.conv2d_weight(near(x), weight.shape, near(g), *ctx.how), None, None
 

@@ -17,10 +17,10 @@ mod winograd;
 
 use rayon::prelude::*;
 
-use crate::isa::{Isa, Kernel, Path, Way, run};
+use crate::isa::{Isa, Kernel, Way, run};
 pub(crate) use after::After;
-use pack::{Layout, Packed, most_pixels, vectors};
-use tile::{Reads, Writes, for_few_pixels, for_pixels};
+use pack::{Layout, Packed, Weights, most_pixels, vectors};
+use tile::{Reads, Writes, correlating, correlating_few};
 use window::{Slab, Source, Window, tiles};
 
 /// Sizes of a convolution with square stride and padding.
@@ -43,13 +43,14 @@ impl Shape {
         [side(self.h, self.kernel[0]), side(self.w, self.kernel[1])]
     }
 
-    fn window(&self) -> Window {
+    fn window(&self, way: Way) -> Window {
         let [out_h, out_w] = self.out();
         let origin = -(self.padding as isize);
         Window {
             in_h: self.h,
             in_w: self.w,
-            in_c: self.in_c,
+            channels: self.in_c,
+            in_c: way.depth(self.in_c),
             rows: self.kernel[0],
             cols: self.kernel[1],
             step: self.stride,
@@ -83,34 +84,36 @@ impl Shared {
 /// Results `[n, out_h, out_w, out_c]` of images `[n, h, w, in_c]` and weights
 /// `[out_c, in_c, kernel]`, and what follows them.
 pub(crate) fn forward(
-    path: Path,
+    way: impl Into<Way>,
     shape: &Shape,
     images: &[f32],
     weights: &[f32],
     after: Option<After<'_>>,
 ) -> Vec<f32> {
+    let way = way.into();
     if let Some(after) = after {
         after.check(shape);
     }
     if winograd::fits(shape) {
-        winograd::forward(path, shape, images, weights, after)
+        winograd::forward(way, shape, images, weights, after)
     } else {
-        forward_directly(path.into(), shape, images, weights, after)
+        forward_directly(way, shape, &way.operands(images), &way.operands(weights), after)
     }
 }
 
 /// Gradient of the images, from that of the results; added to `so_far`, if there is one.
 pub(crate) fn input_grad(
-    path: Path,
+    way: impl Into<Way>,
     shape: &Shape,
     weights: &[f32],
     dy: &[f32],
     so_far: Option<Vec<f32>>,
 ) -> Vec<f32> {
+    let way = way.into();
     if winograd::fits(shape) {
-        winograd::input_grad(path, shape, weights, dy, so_far)
+        winograd::input_grad(way, shape, weights, dy, so_far)
     } else {
-        input_grad_directly(path.into(), shape, weights, dy, so_far)
+        input_grad_directly(way, shape, &way.operands(weights), &way.operands(dy), so_far)
     }
 }
 
@@ -118,18 +121,13 @@ pub(crate) fn input_grad(
 const FEW: usize = 32;
 
 /// Gradient of the weights `[out_c, in_c, kernel]`.
-pub(crate) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
+pub(crate) fn weight_grad(way: impl Into<Way>, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
+    let way = way.into();
     if winograd::fits(shape) {
-        winograd::weight_grad(path, shape, images, dy)
-    } else {
-        weight_grad_directly(path.into(), shape, images, dy)
+        return winograd::weight_grad(way, shape, images, dy);
     }
-}
-
-/// [`weight_grad`] of any shape.
-fn weight_grad_directly(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
     let of = if shape.in_c < FEW { weight_grad::weight_grad } else { taps::weight_grad };
-    of(way, shape, images, dy)
+    of(way, shape, &way.operands(images), &way.operands(dy))
 }
 
 /// [`forward`] of any shape.
@@ -140,11 +138,12 @@ fn forward_directly(
     weights: &[f32],
     after: Option<After<'_>>,
 ) -> Vec<f32> {
-    let window = shape.window().flattened();
+    let window = shape.window(way).flattened();
     let [kh, kw] = shape.kernel;
     let vectors = vectors(way.lanes(), shape.out_c, window.out_w);
     let strides = [kw, 1, kh * kw].map(|stride| stride as isize);
-    let packed = shape.layout().pack(weights, 0, shape.in_c * kh * kw, strides, way.lanes(), vectors);
+    let weights = Weights { values: weights, start: 0, out: shape.in_c * kh * kw, strides };
+    let packed = shape.layout().pack(weights, way, vectors);
     let [out_h, out_w] = shape.out();
     let len = shape.n * out_h * out_w * shape.out_c;
     let mut out: Vec<f32> = Vec::with_capacity(len);
@@ -190,7 +189,8 @@ fn input_grad_directly(
         let window = Window {
             in_h: out_h,
             in_w: out_w,
-            in_c: shape.out_c,
+            channels: shape.out_c,
+            in_c: way.depth(shape.out_c),
             rows,
             cols,
             step: 1,
@@ -224,8 +224,8 @@ fn input_grad_directly(
         let (last_y, last_x) = (first_y + (rows - 1) * stride, first_x + (cols - 1) * stride);
         let back = stride as isize;
         let strides = [-back * kw as isize, -back, (shape.in_c * kh * kw) as isize];
-        let start = last_y * kw + last_x;
-        let packed = layout.pack(weights, start, kh * kw, strides, way.lanes(), vectors);
+        let weights = Weights { values: weights, start: last_y * kw + last_x, out: kh * kw, strides };
+        let packed = layout.pack(weights, way, vectors);
         // SAFETY: the phases together cover `dx`, each pixel once.
         unsafe { correlate_all(way, &window, shape.n, dy, &packed, to, place, None) };
     }
@@ -276,7 +276,7 @@ unsafe fn correlate_all(
     assert!(images.len() >= n * window.in_len(), "images are shorter than their shape");
     let tiles = tiles(window.out_w, most_pixels(way.lanes(), packed.vectors));
     window.slabs(n).par_iter().for_each(|slab| {
-        window.with_source(images, slab, |source| {
+        window.with_source(way, images, slab, |source| {
             let kernel = Correlate { window, slab, source, packed, tiles: &tiles, to, place, after };
             // SAFETY: passed on; the source covers the slab.
             unsafe { run(way, kernel) };
@@ -315,7 +315,7 @@ impl Correlate<'_> {
     #[inline(always)]
     unsafe fn all<I: Isa, const C: usize>(self) {
         let Self { window, slab, source, packed, tiles, to, place, after } = self;
-        let step = window.step * window.in_c;
+        let step = source.step * window.in_c;
         let row_of_weights = window.row_len() * packed.width;
         let rows = if packed.panel > PANEL { 1 } else { window.rows };
         for (panel, weights) in packed.values.chunks_exact(packed.panel).enumerate() {
@@ -325,7 +325,7 @@ impl Correlate<'_> {
                 let weights = &weights[r * row_of_weights..];
                 for (i, image) in slab.images.clone().enumerate() {
                     for (j, y) in slab.ys.clone().enumerate() {
-                        let row = (j * window.step + r) * source.row;
+                        let row = (j * source.step + r) * source.row;
                         let x0 = source.base.wrapping_add(i * source.image + row);
                         let out0 = place.origin + image * place.image + y * place.row + channel;
                         for &(x, pixels) in tiles {
@@ -342,9 +342,9 @@ impl Correlate<'_> {
                             // SAFETY: the tile lies within the slab's row, the panel has all weights.
                             unsafe {
                                 if C == 4 {
-                                    for_few_pixels!(pixels, I, correlate, [C], (reads, weights, writes));
+                                    (correlating_few::<I, C>(pixels))(reads, weights, writes);
                                 } else {
-                                    for_pixels!(pixels, I, correlate, [C], (reads, weights, writes));
+                                    (correlating::<I, C>(pixels))(reads, weights, writes);
                                 }
                             }
                         }

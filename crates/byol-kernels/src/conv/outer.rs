@@ -11,7 +11,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Shared;
-use super::tile::{Pixels, Sums, for_pixels};
+use super::tile::{Pixels, Sums, accumulating};
 use super::window::tiles;
 use crate::isa::{Isa, load, store};
 
@@ -53,6 +53,31 @@ pub(super) unsafe fn pack<I: Isa>(from: *const f32, c: usize, to: *mut f32, pack
         let n = (c - at).min(I::LANES);
         // SAFETY: at + n is at most c.
         unsafe { store::<I>(to.wrapping_add(packing.at(sample, at)), load::<I>(from.add(at), n), n) };
+        at += n;
+    }
+}
+
+/// Two samples in the place of one, as pairs of bf16 values.
+///
+/// # Safety
+///
+/// As [`pack`], of both.
+#[inline(always)]
+pub(super) unsafe fn pack_pairs<I: Isa>(
+    [first, second]: [*const f32; 2],
+    c: usize,
+    to: *mut f32,
+    packing: Packing,
+    sample: usize,
+) {
+    let mut at = 0;
+    while at < c {
+        let n = (c - at).min(I::LANES);
+        // SAFETY: at + n is at most c.
+        unsafe {
+            let pairs = I::pairs(load::<I>(first.add(at), n), load::<I>(second.add(at), n));
+            store::<I>(to.wrapping_add(packing.at(sample, at)), pairs, n);
+        }
         at += n;
     }
 }
@@ -102,9 +127,9 @@ impl Outer<'_> {
                     // SAFETY: passed on.
                     unsafe {
                         if cols == width {
-                            for_pixels!(size, I, accumulate, [C, false], (samples, sums));
+                            (accumulating::<I, C, false>(size))(samples, sums);
                         } else {
-                            for_pixels!(size, I, accumulate, [C, true], (samples, sums));
+                            (accumulating::<I, C, true>(size))(samples, sums);
                         }
                     }
                 }

@@ -6,7 +6,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Shape;
-use super::outer::{LINE, Outer, Packing, Partials, SAMPLES, Shares, clear, pack, parts, with_scratch};
+use super::outer::{
+    LINE, Outer, Packing, Partials, SAMPLES, Shares, clear, pack, pack_pairs, parts, with_scratch,
+};
 use super::pack::{most_pixels, vectors};
 use super::window::tiles;
 use crate::isa::{Isa, Kernel, Way, run};
@@ -21,12 +23,12 @@ pub(super) fn weight_grad(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -
     let vectors = vectors(way.lanes(), out_c, usize::MAX);
     let width = vectors * way.lanes();
     let of_one = out_c.div_ceil(width) * in_c * width;
-    let blocks = tiles(n * out_h * out_w, SAMPLES);
+    let blocks = tiles(n * out_h * out_w, way.values(SAMPLES));
     let shares = Shares::new(taps, [in_c, out_c], width, blocks.len(), 1);
     let parts = parts(most_pixels(way.lanes(), vectors));
     let mut partials = Partials::new(shares.groups, taps * of_one);
     let to = partials.shared();
-    let zeros = vec![0.0; in_c];
+    let zeros = vec![0.0; in_c.max(out_c)];
     (0..shares.groups * shares.splits).into_par_iter().for_each(|task| {
         let (group, split) = (task / shares.splits, task % shares.splits);
         let panels = shares.panels(split);
@@ -35,15 +37,17 @@ pub(super) fn weight_grad(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -
             // SAFETY: this task's panels.
             unsafe { clear(to.wrapping_add(tap * of_one), panels, in_c * width) };
         }
-        for &(start, len) in &blocks[shares.blocks(group)] {
+        for &(start, samples) in &blocks[shares.blocks(group)] {
+            let len = way.depth(samples);
             let floats = Packing { len, wide: LINE }.floats(in_c);
             let all = floats + Packing { len, wide: width }.floats(out_c);
             with_scratch(all, |scratch| {
                 let gradients = scratch.wrapping_add(floats);
                 let outer =
                     Outer { len, in_c, out_c, width, panels, parts: &parts, pixels: scratch, gradients, to };
-                let (block, zeros) = (start..start + len, &zeros);
+                let (block, zeros) = (start..start + samples, &zeros);
                 let kernel = Accumulate {
+                    way,
                     shape,
                     block,
                     images,
@@ -68,8 +72,10 @@ pub(super) fn weight_grad(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -
 fn unpack(sums: &[f32], taps: usize, in_c: usize, out_c: usize, width: usize) -> Vec<f32> {
     let panel = in_c * width;
     let of_one = out_c.div_ceil(width) * panel;
-    let mut weights = vec![0.0; out_c * in_c * taps];
-    weights.par_chunks_mut(width * in_c * taps).enumerate().for_each(|(p, to)| {
+    let len = out_c * in_c * taps;
+    let mut weights = Vec::with_capacity(len);
+    let to = &mut weights.spare_capacity_mut()[..len];
+    to.par_chunks_mut(width * in_c * taps).enumerate().for_each(|(p, to)| {
         // A line of input channels at a time, so that both sides stay in the cache.
         for first in (0..in_c).step_by(LINE) {
             let lines = first..(first + LINE).min(in_c);
@@ -77,17 +83,20 @@ fn unpack(sums: &[f32], taps: usize, in_c: usize, out_c: usize, width: usize) ->
                 for tap in 0..taps {
                     let from = &sums[tap * of_one + p * panel..][..panel];
                     for i in lines.clone() {
-                        to[i * taps + tap] = from[i * width + o];
+                        to[i * taps + tap].write(from[i * width + o]);
                     }
                 }
             }
         }
     });
+    // SAFETY: every channel of every panel was written.
+    unsafe { weights.set_len(len) };
     weights
 }
 
 /// Products of a block of pixels of the results.
 struct Accumulate<'a> {
+    way: Way,
     shape: &'a Shape,
     block: Range<usize>,
     images: &'a [f32],
@@ -110,16 +119,33 @@ impl Kernel for Accumulate<'_> {
         let first = panels.0 * width;
         let cols = (panels.1 * width).min(out_c) - first;
         let to = self.gradients.wrapping_add(of_gradients.at(0, first));
-        for (sample, pixel) in self.block.clone().enumerate() {
-            let from = self.dy[pixel * out_c + first..][..cols].as_ptr();
+        let zeros = self.zeros.as_ptr();
+        let gradients = |pixel: usize| self.dy[pixel * out_c + first..][..cols].as_ptr();
+        for (sample, pixel) in self.block.clone().step_by(self.way.values(1)).enumerate() {
+            let from = gradients(pixel);
             // SAFETY: as many channels, and scratch has room.
-            unsafe { pack::<I>(from, cols, to, of_gradients, sample) };
+            unsafe {
+                if self.way.is_pairs() {
+                    let next = if pixel + 1 < self.block.end { gradients(pixel + 1) } else { zeros };
+                    pack_pairs::<I>([from, next], cols, to, of_gradients, sample);
+                } else {
+                    pack::<I>(from, cols, to, of_gradients, sample);
+                }
+            }
         }
         for tap in 0..self.shape.kernel[0] * self.shape.kernel[1] {
-            for (sample, pixel) in self.block.clone().enumerate() {
+            for (sample, pixel) in self.block.clone().step_by(self.way.values(1)).enumerate() {
                 let from = self.source(pixel, tap);
                 // SAFETY: a pixel's channels or as many zeros, and scratch has room.
-                unsafe { pack::<I>(from, in_c, self.pixels, of_pixels, sample) };
+                unsafe {
+                    if self.way.is_pairs() {
+                        let next =
+                            if pixel + 1 < self.block.end { self.source(pixel + 1, tap) } else { zeros };
+                        pack_pairs::<I>([from, next], in_c, self.pixels, of_pixels, sample);
+                    } else {
+                        pack::<I>(from, in_c, self.pixels, of_pixels, sample);
+                    }
+                }
             }
             let outer = Outer { to: self.outer.to.wrapping_add(tap * self.of_one), ..self.outer };
             // SAFETY: the samples were packed just now, the sums are this task's.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::isa::Path;
 
 pub(super) fn numbers(n: usize, seed: u32) -> Vec<f32> {
     let hash = |i: u32| {

@@ -59,7 +59,7 @@ pub(crate) unsafe fn correlate<I: Isa, const P: usize, const C: usize>(
                 for p in 0..P {
                     let a = I::splat(*x.add(p * reads.step));
                     for c in 0..C {
-                        sums[p][c] = I::mul_add(a, b[c], sums[p][c]);
+                        sums[p][c] = I::add_product(a, b[c], sums[p][c]);
                     }
                 }
                 x = x.add(1);
@@ -135,7 +135,7 @@ pub(crate) unsafe fn accumulate<I: Isa, const P: usize, const C: usize, const SO
                     for p in 0..P {
                         let a = I::splat(*x.add(p));
                         for c in 0..C {
-                            sums[p][c] = I::mul_add(a, b[c], sums[p][c]);
+                            sums[p][c] = I::add_product(a, b[c], sums[p][c]);
                         }
                     }
                     x = x.wrapping_add(pixels.x[2]);
@@ -151,41 +151,36 @@ pub(crate) unsafe fn accumulate<I: Isa, const P: usize, const C: usize, const SO
     }
 }
 
-/// `I::$f::<P, …>($args)` for P from 1 to 14, or to 7: by a table of functions, for a compiler that
-/// saw which is called would inline them all, and not keep their sums in registers.
-macro_rules! for_pixels {
-    ($p:expr, $isa:ty, $f:ident, [$($rest:tt)*], $args:tt) => {{
-        let all = [
-            <$isa>::$f::<1, $($rest)*>,
-            <$isa>::$f::<2, $($rest)*>,
-            <$isa>::$f::<3, $($rest)*>,
-            <$isa>::$f::<4, $($rest)*>,
-            <$isa>::$f::<5, $($rest)*>,
-            <$isa>::$f::<6, $($rest)*>,
-            <$isa>::$f::<7, $($rest)*>,
-            <$isa>::$f::<8, $($rest)*>,
-            <$isa>::$f::<9, $($rest)*>,
-            <$isa>::$f::<10, $($rest)*>,
-            <$isa>::$f::<11, $($rest)*>,
-            <$isa>::$f::<12, $($rest)*>,
-            <$isa>::$f::<13, $($rest)*>,
-            <$isa>::$f::<14, $($rest)*>,
-        ];
-        (all[$p - 1]) $args
-    }};
+/// [`Isa::correlate`] of some pixels.
+pub(crate) type Correlate = unsafe fn(Reads, *const f32, Writes);
+/// [`Isa::accumulate`] of some rows.
+pub(crate) type Accumulate = unsafe fn(Pixels, Sums);
+
+/// A table of functions, made once: a compiler that saw which of them is called would inline them all,
+/// and not keep their sums in registers.
+macro_rules! correlates {
+    ($($p:literal)*) => { const { [$(I::correlate::<$p, C> as Correlate),*] } };
 }
-macro_rules! for_few_pixels {
-    ($p:expr, $isa:ty, $f:ident, [$($rest:tt)*], $args:tt) => {{
-        let all = [
-            <$isa>::$f::<1, $($rest)*>,
-            <$isa>::$f::<2, $($rest)*>,
-            <$isa>::$f::<3, $($rest)*>,
-            <$isa>::$f::<4, $($rest)*>,
-            <$isa>::$f::<5, $($rest)*>,
-            <$isa>::$f::<6, $($rest)*>,
-            <$isa>::$f::<7, $($rest)*>,
-        ];
-        (all[$p - 1]) $args
-    }};
+
+/// For 1 to 14 pixels.
+#[inline(always)]
+pub(crate) fn correlating<I: Isa, const C: usize>(pixels: usize) -> Correlate {
+    correlates!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)[pixels - 1]
 }
-pub(crate) use {for_few_pixels, for_pixels};
+
+/// For 1 to 7 pixels.
+#[inline(always)]
+pub(crate) fn correlating_few<I: Isa, const C: usize>(pixels: usize) -> Correlate {
+    correlates!(1 2 3 4 5 6 7)[pixels - 1]
+}
+
+/// As above.
+macro_rules! accumulates {
+    ($($p:literal)*) => { const { [$(I::accumulate::<$p, C, SOME> as Accumulate),*] } };
+}
+
+/// For 1 to 14 rows.
+#[inline(always)]
+pub(crate) fn accumulating<I: Isa, const C: usize, const SOME: bool>(rows: usize) -> Accumulate {
+    accumulates!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)[rows - 1]
+}

@@ -4,15 +4,30 @@ use rayon::prelude::*;
 
 use super::outer::{Partials, Shares, clear};
 use super::pack::{most_pixels, vectors};
-use super::tile::{Pixels, Sums, for_pixels};
+use super::tile::{Pixels, Sums, accumulating};
 use super::window::{Slab, Source, Window, tiles};
-use super::{Shape, Shared};
+use super::{Shape, Shared, bf16};
 use crate::isa::{Isa, Kernel, Way, run};
 
 /// Gradient of the weights `[out_c, in_c, kernel]`. Cut by images and panels in a way that
 /// depends on the shape alone; the parts are added in their order.
 pub(crate) fn weight_grad(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
-    let window = shape.window().flattened();
+    if way.is_pairs() {
+        // Two images in the place of one.
+        let [out_h, out_w] = shape.out();
+        let images = bf16::pairs(way, images, shape.h * shape.w * shape.in_c);
+        let dy = bf16::pairs(way, dy, out_h * out_w * shape.out_c);
+        let shape = Shape { n: shape.n.div_ceil(2), ..*shape };
+        sum(way, &shape, &images, &dy)
+    } else {
+        sum(way, shape, images, dy)
+    }
+}
+
+/// Of images of factors.
+fn sum(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
+    let as_they_are = Way::from(way.path);
+    let window = shape.window(as_they_are).flattened();
     let vectors = vectors(way.lanes(), shape.out_c, usize::MAX);
     let width = vectors * way.lanes();
     let panel = window.rows * window.row_len() * width;
@@ -32,7 +47,7 @@ pub(crate) fn weight_grad(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -
         // SAFETY: this task's panels.
         unsafe { clear(partial, (first, last), panel) };
         for slab in &slabs[shares.blocks(group)] {
-            window.with_source(images, slab, |source| {
+            window.with_source(as_they_are, images, slab, |source| {
                 let kernel = Accumulate {
                     window: &window,
                     slab,
@@ -103,9 +118,9 @@ impl Accumulate<'_> {
                     // SAFETY: k and size lie within a row of the window, the rest within the slab.
                     unsafe {
                         if cols == width {
-                            for_pixels!(size, I, accumulate, [C, false], (pixels, sums));
+                            (accumulating::<I, C, false>(size))(pixels, sums);
                         } else {
-                            for_pixels!(size, I, accumulate, [C, true], (pixels, sums));
+                            (accumulating::<I, C, true>(size))(pixels, sums);
                         }
                     }
                 }

@@ -4,6 +4,9 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::bf16;
+use crate::isa::Way;
+
 /// A correlation of one image, channels last: result (y, x) is the sum over rows r and
 /// columns s of the window at (`origin.0` + y · `step` + r, `origin.1` + x · `step` + s),
 /// where what is outside of the image is 0.
@@ -11,6 +14,9 @@ use std::ops::Range;
 pub(crate) struct Window {
     pub in_h: usize,
     pub in_w: usize,
+    /// Values of a pixel.
+    pub channels: usize,
+    /// Factors of a pixel: as many, or half of them.
     pub in_c: usize,
     pub rows: usize,
     pub cols: usize,
@@ -39,6 +45,8 @@ pub(crate) struct Source {
     /// Floats from an image to the next, from an input row to the next.
     pub image: usize,
     pub row: usize,
+    /// Pixels from a window to the next.
+    pub step: usize,
 }
 
 thread_local! {
@@ -48,7 +56,7 @@ thread_local! {
 impl Window {
     /// Values of an input image.
     pub fn in_len(&self) -> usize {
-        self.in_h * self.in_w * self.in_c
+        self.in_h * self.in_w * self.channels
     }
 
     /// Values of a row of the window, which lie side by side.
@@ -56,12 +64,15 @@ impl Window {
         self.cols * self.in_c
     }
 
-    /// A window of one pixel that covers the image sees no rows: one long row is the same.
+    /// A window of one pixel that covers the image sees no rows: a few of them side by side, as many
+    /// as are a slab, are the same.
     pub fn flattened(self) -> Self {
         let plain = (self.rows, self.cols, self.step, self.origin) == (1, 1, 1, (0, 0));
         if plain && (self.in_h, self.in_w) == (self.out_h, self.out_w) {
-            let pixels = self.in_h * self.in_w;
-            Self { in_h: 1, in_w: pixels, out_h: 1, out_w: pixels, ..self }
+            let fits = |rows: &usize| self.in_h.is_multiple_of(*rows) && rows * self.in_w * self.in_c <= SLAB;
+            let rows = (1..=self.in_h).rev().find(fits).unwrap_or(1);
+            let (h, w) = (self.in_h / rows, self.in_w * rows);
+            Self { in_h: h, in_w: w, out_h: h, out_w: w, ..self }
         } else {
             self
         }
@@ -108,29 +119,60 @@ impl Window {
     }
 
     /// Calls `with` with the slab's input: the images themselves where the window stays
-    /// inside, else a copy with zeros around.
-    pub fn with_source<R>(&self, images: &[f32], slab: &Slab, with: impl FnOnce(Source) -> R) -> R {
-        if self.is_inside() {
+    /// inside and they are factors already, else a copy with zeros around.
+    pub fn with_source<R>(&self, way: Way, images: &[f32], slab: &Slab, with: impl FnOnce(Source) -> R) -> R {
+        let step = self.step;
+        if !way.is_pairs() && self.is_inside() {
             let row = self.in_w * self.in_c;
             let first = slab.images.start * self.in_len()
                 + (self.origin.0 as usize + slab.ys.start * self.step) * row
                 + self.origin.1 as usize * self.in_c;
-            return with(Source { base: images[first..].as_ptr(), image: self.in_len(), row });
+            return with(Source { base: images[first..].as_ptr(), image: self.in_len(), row, step });
         }
         SCRATCH.with_borrow_mut(|scratch| {
-            let (row, image) = self.copy(images, slab, scratch);
-            with(Source { base: scratch.as_ptr(), image, row })
+            if way.is_pairs() && step > 1 && (self.rows, self.cols) == (1, 1) && self.is_inside() {
+                // Only the pixels that are seen.
+                let (row, image) = self.gather(way, images, slab, scratch);
+                return with(Source { base: scratch.as_ptr(), image, row, step: 1 });
+            }
+            let (row, image) = self.copy(way, images, slab, scratch);
+            with(Source { base: scratch.as_ptr(), image, row, step })
         })
     }
 
-    fn copy(&self, images: &[f32], slab: &Slab, scratch: &mut Vec<f32>) -> (usize, usize) {
+    /// Copies pixels side by side.
+    fn fill(&self, way: Way, to: &mut [f32], from: &[f32]) {
+        if way.is_pairs() {
+            bf16::halve(way, to, from, self.channels);
+        } else {
+            to.copy_from_slice(from);
+        }
+    }
+
+    /// Pixels below windows of one, which are inside.
+    fn gather(&self, way: Way, images: &[f32], slab: &Slab, scratch: &mut Vec<f32>) -> (usize, usize) {
+        let (width, c) = (self.out_w, self.in_c);
+        let image_len = slab.ys.len() * width * c;
+        reserve(scratch, slab.images.len() * image_len);
+        let mut pixels = scratch.chunks_exact_mut(c.max(1));
+        let (top, left) = (self.origin.0 as usize, self.origin.1 as usize);
+        for image in slab.images.clone() {
+            let of = &images[image * self.in_len()..][..self.in_len()];
+            for (y, x) in slab.ys.clone().flat_map(|y| (0..width).map(move |x| (y, x))) {
+                let at = ((top + y * self.step) * self.in_w + left + x * self.step) * self.channels;
+                // As many as pixels: see `image_len`.
+                let Some(to) = pixels.next() else { break };
+                self.fill(way, to, &of[at..at + self.channels]);
+            }
+        }
+        (width * c, image_len)
+    }
+
+    fn copy(&self, way: Way, images: &[f32], slab: &Slab, scratch: &mut Vec<f32>) -> (usize, usize) {
         let n_rows = self.input_rows(slab.ys.len());
         let (width, c) = (self.padded_w(), self.in_c);
         let image_len = n_rows * width * c;
-        let len = slab.images.len() * image_len;
-        if scratch.len() < len {
-            scratch.resize(len, 0.0);
-        }
+        reserve(scratch, slab.images.len() * image_len);
         // Columns of the image that are seen, and where they go.
         let left = (-self.origin.1).clamp(0, width as isize) as usize;
         let from = self.origin.1.max(0) as usize;
@@ -139,20 +181,27 @@ impl Window {
         for image in slab.images.clone() {
             let pixels = &images[image * self.in_len()..][..self.in_len()];
             for i in 0..n_rows {
-                // As many rows as chunks: see `len`.
+                // As many rows as chunks: see `image_len`.
                 let Some(to) = rows.next() else { return (width * c, image_len) };
                 let y = self.origin.0 + (slab.ys.start * self.step + i) as isize;
                 if y < 0 || y as usize >= self.in_h {
                     to.fill(0.0);
                     continue;
                 }
-                let start = (y as usize * self.in_w + from) * c;
+                let start = (y as usize * self.in_w + from) * self.channels;
                 to[..left * c].fill(0.0);
-                to[left * c..(left + n_cols) * c].copy_from_slice(&pixels[start..start + n_cols * c]);
+                let of = &pixels[start..start + n_cols * self.channels];
+                self.fill(way, &mut to[left * c..(left + n_cols) * c], of);
                 to[(left + n_cols) * c..].fill(0.0);
             }
         }
         (width * c, image_len)
+    }
+}
+
+fn reserve(scratch: &mut Vec<f32>, len: usize) {
+    if scratch.len() < len {
+        scratch.resize(len, 0.0);
     }
 }
 

@@ -1,7 +1,7 @@
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::{Isa, Kernel};
+use super::{Isa, Kernel, scalar};
 use crate::conv::tile::{self, Pixels, Reads, Sums, Writes};
 
 /// 512-bit vectors; `PAIRS` of bf16 values are multiplied, or f32 values.
@@ -19,7 +19,7 @@ pub(super) unsafe fn run(kernel: impl Kernel) {
 /// # Safety
 ///
 /// As [`super::run`].
-#[target_feature(enable = "avx512f,avx512vl,avx512bf16,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512bf16,avx2,fma")]
 pub(super) unsafe fn run_pairs(kernel: impl Kernel) {
     // SAFETY: passed on.
     unsafe { kernel.run::<Avx512<true>>() }
@@ -43,7 +43,7 @@ unsafe fn correlate<const P: usize, const C: usize>(reads: Reads, weights: *cons
 /// # Safety
 ///
 /// As [`tile::correlate`].
-#[target_feature(enable = "avx512f,avx512vl,avx512bf16,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512bf16,avx2,fma")]
 #[inline(never)]
 unsafe fn correlate_pairs<const P: usize, const C: usize>(reads: Reads, weights: *const f32, writes: Writes) {
     // SAFETY: passed on.
@@ -63,7 +63,7 @@ unsafe fn accumulate<const P: usize, const C: usize, const SOME: bool>(pixels: P
 /// # Safety
 ///
 /// As [`tile::accumulate`].
-#[target_feature(enable = "avx512f,avx512vl,avx512bf16,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512bf16,avx2,fma")]
 #[inline(never)]
 unsafe fn accumulate_pairs<const P: usize, const C: usize, const SOME: bool>(pixels: Pixels, sums: Sums) {
     // SAFETY: passed on.
@@ -104,6 +104,10 @@ impl<const PAIRS: bool> Isa for Avx512<PAIRS> {
     }
     #[inline(always)]
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn add_product(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         unsafe {
             if PAIRS {
                 // The same 512 bits by another name.
@@ -111,6 +115,35 @@ impl<const PAIRS: bool> Isa for Avx512<PAIRS> {
                 _mm512_dpbf16_ps(c, a, b)
             } else {
                 _mm512_fmadd_ps(a, b, c)
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn halves(a: Self::V, b: Self::V) -> Self::V {
+        unsafe {
+            if PAIRS {
+                transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(b, a))
+            } else {
+                scalar::halves::<Self>(a, b)
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn pairs(a: Self::V, b: Self::V) -> Self::V {
+        unsafe {
+            if PAIRS {
+                let halves = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a));
+                // 0, 16, 1, 17, ... of 16-bit values.
+                let order = _mm512_add_epi32(
+                    _mm512_set1_epi32(16 << 16),
+                    _mm512_mullo_epi32(
+                        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                        _mm512_set1_epi32(0x1_0001),
+                    ),
+                );
+                _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, halves))
+            } else {
+                scalar::pairs::<Self>(a, b)
             }
         }
     }

@@ -9,16 +9,20 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
+mod scalar;
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::Precision;
+use crate::conv::bf16;
 #[cfg(doc)]
 use crate::conv::tile;
 use crate::conv::tile::{Pixels, Reads, Sums, Writes};
 
 /// Vectors of `LANES` values. Nothing here is checked: the pointers of `load` and `store`
 /// must be valid for `LANES` values, those of `load_some` and `store_some` for `n`.
-pub(crate) trait Isa {
+pub(crate) trait Isa: Sized {
     type V: Copy;
     const LANES: usize;
     unsafe fn splat(x: f32) -> Self::V;
@@ -29,14 +33,40 @@ pub(crate) trait Isa {
     unsafe fn store_some(to: *mut f32, x: Self::V, n: usize);
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
-    /// a · b + c, rounded once (portable: twice); of pairs of bf16 values, both products.
+    /// a · b + c, rounded once (portable: twice).
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The same of what the tiles multiply: of pairs of bf16 values, both products are added.
+    unsafe fn add_product(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: passed on.
+        unsafe { Self::mul_add(a, b, c) }
+    }
     /// The larger; `b` where one is no number.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// The larger; no number where one is none.
     unsafe fn max_or_none(a: Self::V, b: Self::V) -> Self::V;
     /// 0 where `a` is 0 or below, else `x` (where `a` is no number, too).
     unsafe fn where_positive(a: Self::V, x: Self::V) -> Self::V;
+
+    /// The nearest bf16 values, as f32 ones.
+    #[inline(always)]
+    unsafe fn rounded(a: Self::V) -> Self::V {
+        // SAFETY: passed on.
+        unsafe { scalar::rounded::<Self>(a) }
+    }
+
+    /// The nearest bf16 values of `a`, and behind them those of `b`: two in the place of one f32.
+    #[inline(always)]
+    unsafe fn halves(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: passed on.
+        unsafe { scalar::halves::<Self>(a, b) }
+    }
+
+    /// The nearest bf16 values of `a` beside those of `b`: two in the place of one f32.
+    #[inline(always)]
+    unsafe fn pairs(a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: passed on.
+        unsafe { scalar::pairs::<Self>(a, b) }
+    }
 
     /// [`tile::correlate`] as a function of its own: among other tiles the compiler would
     /// not keep its sums in registers.
@@ -123,7 +153,9 @@ impl Path {
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => {
-                std::arch::is_x86_feature_detected!("avx512bf16") && Self::Avx512.is_available()
+                std::arch::is_x86_feature_detected!("avx512bf16")
+                    && std::arch::is_x86_feature_detected!("avx512bw")
+                    && Self::Avx512.is_available()
             }
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
@@ -157,31 +189,63 @@ impl Path {
     }
 }
 
+/// What the tiles multiply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Factors {
+    /// f32 values.
+    Whole,
+    /// The bf16 values next to them, as f32 ones: every product is exact.
+    Rounded,
+    /// Two bf16 values in the 32 bits of every factor ([`Isa::add_product`]).
+    Pairs,
+}
+
 /// A path, and what is multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Way {
-    path: Path,
-    /// Whether the 32 bits of every factor are two bf16 values, whose products are both added
-    /// ([`Isa::mul_add`]), in place of one f32 value.
-    pairs: bool,
+    pub path: Path,
+    pub factors: Factors,
 }
 
 impl From<Path> for Way {
     fn from(path: Path) -> Self {
-        Self { path, pairs: false }
+        Self { path, factors: Factors::Whole }
     }
 }
 
 impl Way {
-    /// Pairs of bf16 values: in portable code where the processor has no instruction for them.
-    pub fn pairs(path: Path) -> Self {
-        let path = if path == Path::Avx512Bf16 { path } else { Path::Portable };
-        Self { path, pairs: true }
+    /// How this path multiplies in a precision: bf16 values in pairs where it can.
+    pub fn of(path: Path, precision: Precision) -> Self {
+        let factors = match precision {
+            Precision::F32 => Factors::Whole,
+            Precision::Bf16 if path == Path::Avx512Bf16 => Factors::Pairs,
+            Precision::Bf16 => Factors::Rounded,
+        };
+        Self { path, factors }
     }
 
     /// Values of a vector.
     pub fn lanes(self) -> usize {
         self.path.lanes()
+    }
+
+    pub fn is_pairs(self) -> bool {
+        self.factors == Factors::Pairs
+    }
+
+    /// Values of so many factors.
+    pub fn values(self, factors: usize) -> usize {
+        if self.is_pairs() { 2 * factors } else { factors }
+    }
+
+    /// Values as the kernels for any shape take them.
+    pub fn operands(self, values: &[f32]) -> Cow<'_, [f32]> {
+        if self.factors == Factors::Rounded { bf16::rounded(values).into() } else { values.into() }
+    }
+
+    /// Factors of so many values.
+    pub fn depth(self, values: usize) -> usize {
+        if self.is_pairs() { values.div_ceil(2) } else { values }
     }
 }
 
@@ -194,7 +258,8 @@ static FORCED: AtomicU8 = AtomicU8::new(0);
 ///
 /// What the kernel says of itself must hold, and the path be available.
 pub(crate) unsafe fn run(way: impl Into<Way>, kernel: impl Kernel) {
-    let Way { path, pairs } = way.into();
+    let Way { path, factors } = way.into();
+    let pairs = factors == Factors::Pairs;
     // SAFETY: `path` is available, so the processor has the instructions.
     unsafe {
         match (path, pairs) {

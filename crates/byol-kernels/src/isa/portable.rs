@@ -81,6 +81,10 @@ impl<const PAIRS: bool> Isa for Portable<PAIRS> {
     }
     #[inline(always)]
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        each(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    unsafe fn add_product(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         if PAIRS {
             let high = |x: f32| f32::from_bits(x.to_bits() & 0xFFFF_0000);
             let low = |x: f32| f32::from_bits(x.to_bits() << 16);

@@ -1,10 +1,11 @@
 //! Gradients of a normalisation by the batch: a pass of sums, a pass of slopes.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{BLOCK, Grid, PART, SIDE_BY_SIDE, map};
+use super::{BLOCK, Grid, PART, Pointer, SIDE_BY_SIDE, parts};
 use crate::isa::{Isa, Kernel, Path, load, run, store};
 
 /// Gradients of a normalisation in training mode and what follows it.
@@ -17,12 +18,13 @@ pub(crate) struct Gradients {
     pub shortcut: Option<Vec<f32>>,
 }
 
-/// What the backward pass reads. `y` are the results where a ReLU came last.
-#[derive(Debug, Clone, Copy)]
+/// What the backward pass reads. `y` are the results where a ReLU came last; the gradient of `x` is
+/// written over `dy`, if that is owned.
+#[derive(Debug, Clone)]
 pub(crate) struct Backward<'a> {
     pub x: &'a [f32],
     pub y: Option<&'a [f32]>,
-    pub dy: &'a [f32],
+    pub dy: Cow<'a, [f32]>,
     pub gamma: &'a [f32],
     pub mean: &'a [f32],
     pub variance: &'a [f32],
@@ -33,12 +35,12 @@ pub(crate) struct Backward<'a> {
 pub(crate) fn backward(path: Path, of: Backward<'_>, shortcut: bool) -> Gradients {
     let channels = of.gamma.len();
     let alike = |values: &[f32]| values.len() == of.x.len();
-    assert!(alike(of.dy) && of.y.is_none_or(alike), "gradients and values differ in length");
+    assert!(alike(&of.dy) && of.y.is_none_or(alike), "gradients and values differ in length");
     assert!(of.mean.len() == channels && of.variance.len() == channels, "statistics of other channels");
     let grid = Grid::new(of.x.len(), channels);
     let mean = grid.spread(of.mean);
-    let mut parts = vec![0f32; grid.parts() * 2 * grid.width];
-    parts.par_chunks_exact_mut((2 * grid.width).max(1)).enumerate().for_each(|(i, to)| {
+    let mut sums = vec![0f32; grid.parts() * 2 * grid.width];
+    sums.par_chunks_exact_mut((2 * grid.width).max(1)).enumerate().for_each(|(i, to)| {
         let range = i * PART * grid.width..((i + 1) * PART * grid.width).min(of.x.len());
         let y = of.y.map(|y| &y[range.clone()]);
         let kernel = Products {
@@ -52,7 +54,7 @@ pub(crate) fn backward(path: Path, of: Backward<'_>, shortcut: bool) -> Gradient
         // SAFETY: whole rows, `to` two of them.
         unsafe { run(path, kernel) };
     });
-    let [sums, products] = grid.fold(&parts);
+    let [sums, products] = grid.fold(&sums);
     let n = (of.x.len() / channels.max(1)).max(1) as f64;
     // dx = a · g + b · x + c, with g the gradient behind the ReLU.
     let mut factors = [Vec::new(), Vec::new(), Vec::new()];
@@ -70,35 +72,33 @@ pub(crate) fn backward(path: Path, of: Backward<'_>, shortcut: bool) -> Gradient
     let factors = factors.map(|factor| grid.spread(&factor));
     let mut g: Vec<f32> = Vec::with_capacity(if shortcut { of.x.len() } else { 0 });
     let g_to = if shortcut { Some(Pointer(g.as_mut_ptr())) } else { None };
-    let x = map(of.x.len(), PART / 8 * grid.width, |range, to| {
+    let len = of.x.len();
+    let (mut dx, dy) = match of.dy {
+        Cow::Owned(dy) => (dy, None),
+        Cow::Borrowed(dy) => (Vec::with_capacity(len), Some(dy.as_ptr())),
+    };
+    let to = Pointer(dx.as_mut_ptr());
+    let dy = Pointer(dy.map_or(dx.as_mut_ptr(), <*const f32>::cast_mut));
+    parts(len, PART / 8 * grid.width, |range| {
         let kernel = Slopes {
             width: grid.width,
             x: &of.x[range.clone()],
             y: of.y.map(|y| &y[range.clone()]),
-            dy: &of.dy[range.clone()],
+            dy: dy.at(range.start),
             factors: &factors,
-            to,
+            to: to.at(range.start),
             g: g_to.as_ref().map(|g| g.at(range.start)),
         };
-        // SAFETY: whole rows, `to` and `g` as long as they.
+        // SAFETY: whole rows, as long as they `dy`, `to` and `g`, which no other task writes.
         unsafe { run(path, kernel) };
     });
+    // SAFETY: the parts cover it.
+    unsafe { dx.set_len(len) };
     if shortcut {
         // SAFETY: written together with x.
         unsafe { g.set_len(of.x.len()) };
     }
-    Gradients { x, gamma, beta, shortcut: shortcut.then_some(g) }
-}
-
-struct Pointer(*mut f32);
-
-// SAFETY: parts are disjoint.
-unsafe impl Sync for Pointer {}
-
-impl Pointer {
-    fn at(&self, i: usize) -> *mut f32 {
-        self.0.wrapping_add(i)
-    }
+    Gradients { x: dx, gamma, beta, shortcut: shortcut.then_some(g) }
 }
 
 /// Sums of g and of g · (x − mean), g the gradient behind the ReLU, added to what is there.
@@ -170,12 +170,12 @@ unsafe fn products<I: Isa, const B: usize>(of: &Products<'_>, rows: Range<usize>
     }
 }
 
-/// a · g + b · x + c, and g itself where it is wanted.
+/// a · g + b · x + c, and g itself where it is wanted. `to` may be `dy`.
 struct Slopes<'a> {
     width: usize,
     x: &'a [f32],
     y: Option<&'a [f32]>,
-    dy: &'a [f32],
+    dy: *const f32,
     factors: &'a [Vec<f32>; 3],
     to: *mut f32,
     g: Option<*mut f32>,
@@ -193,7 +193,7 @@ impl Kernel for Slopes<'_> {
                 let i = start + at;
                 // SAFETY: at + n is within the row.
                 unsafe {
-                    let mut g = load::<I>(self.dy.as_ptr().add(i), n);
+                    let mut g = load::<I>(self.dy.add(i), n);
                     if let Some(y) = self.y {
                         g = I::where_positive(load::<I>(y.as_ptr().add(i), n), g);
                     }

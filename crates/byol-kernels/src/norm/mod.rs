@@ -176,26 +176,25 @@ unsafe fn sums<I: Isa, const B: usize>(
     }
 }
 
-/// A new vector whose parts are written by `write`, each as a whole.
-fn map(len: usize, part: usize, write: impl Fn(std::ops::Range<usize>, *mut f32) + Sync) -> Vec<f32> {
-    struct To(*mut f32);
-    // SAFETY: parts are disjoint.
-    unsafe impl Sync for To {}
-    impl To {
-        fn at(&self, i: usize) -> *mut f32 {
-            self.0.wrapping_add(i)
-        }
+/// Where tasks write or read, each a part of its own.
+#[derive(Clone, Copy)]
+struct Pointer(*mut f32);
+
+// SAFETY: parts are disjoint.
+unsafe impl Send for Pointer {}
+// SAFETY: as above.
+unsafe impl Sync for Pointer {}
+
+impl Pointer {
+    fn at(self, i: usize) -> *mut f32 {
+        self.0.wrapping_add(i)
     }
-    let mut out: Vec<f32> = Vec::with_capacity(len);
-    let to = To(out.as_mut_ptr());
+}
+
+/// Calls `each` with every part of `len` values, on all threads.
+fn parts(len: usize, part: usize, each: impl Fn(std::ops::Range<usize>) + Sync) {
     let part = part.max(1);
-    (0..len.div_ceil(part)).into_par_iter().for_each(|i| {
-        let range = i * part..((i + 1) * part).min(len);
-        write(range.clone(), to.at(range.start));
-    });
-    // SAFETY: the parts cover it.
-    unsafe { out.set_len(len) };
-    out
+    (0..len.div_ceil(part)).into_par_iter().for_each(|i| each(i * part..((i + 1) * part).min(len)));
 }
 
 #[cfg(test)]

@@ -45,16 +45,20 @@ fn check(rows: usize, channels: usize, with_shortcut: bool, relu: bool) {
         let batch = statistics(path, &x, channels);
         let (scale, offset) = fold(&gamma, &beta, &batch.mean, &batch.variance, EPSILON);
         let y = affine(path, &x, &scale, &offset, with_shortcut.then_some(&shortcut[..]), relu);
+        let over = affine(path, x.clone(), &scale, &offset, with_shortcut.then_some(&shortcut[..]), relu);
+        assert_eq!(over, y, "over x");
         let of = Backward {
             x: &x,
             y: relu.then_some(&y[..]),
-            dy: &dy,
+            dy: (&dy).into(),
             gamma: &gamma,
             mean: &batch.mean,
             variance: &batch.variance,
             epsilon: EPSILON,
         };
-        let grads = backward(path, of, with_shortcut);
+        let grads = backward(path, of.clone(), with_shortcut);
+        let over = backward(path, Backward { dy: dy.clone().into(), ..of }, with_shortcut);
+        assert_eq!((&over.x, &over.shortcut), (&grads.x, &grads.shortcut), "over the gradient");
         for c in 0..channels {
             let what = format!("{path:?} {rows}x{channels}, channel {c}");
             let (xs, ss) = (column(&x, channels, c), column(&shortcut, channels, c));
@@ -133,7 +137,7 @@ proptest! {
             let of = Backward {
                 x: &x,
                 y: Some(&dy),
-                dy: &dy,
+                dy: (&dy).into(),
                 gamma: &gamma,
                 mean: &batch.mean,
                 variance: &batch.variance,

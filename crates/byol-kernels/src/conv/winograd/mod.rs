@@ -15,11 +15,11 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::outer::{Packing, with_scratch};
-use super::pack::most_pixels;
-use super::tile::{Reads, Writes, for_pixels};
+use super::pack::{Weights, most_pixels};
+use super::tile::{Reads, Writes, correlating};
 use super::window::tiles;
 use super::{After, Shape, Shared};
-use crate::isa::{Isa, Kernel, Path, run};
+use crate::isa::{Factors, Isa, Kernel, Way, run};
 use transform::{Plane, Row, Then};
 pub(super) use weight_grad::weight_grad;
 use weights::Transformed;
@@ -73,7 +73,7 @@ impl Tiles {
 
 /// Results of images and weights, as [`super::forward`].
 pub(super) fn forward(
-    path: Path,
+    way: Way,
     shape: &Shape,
     images: &[f32],
     weights: &[f32],
@@ -81,8 +81,8 @@ pub(super) fn forward(
 ) -> Vec<f32> {
     let [out_h, out_w] = shape.out();
     let strides = [3, 1, 9];
-    let of = weights::Weights { values: weights, start: 0, out: 9 * shape.in_c, strides };
-    let transformed = Transformed::new(path, of, shape.in_c, shape.out_c);
+    let of = Weights { values: weights, start: 0, out: 9 * shape.in_c, strides };
+    let transformed = Transformed::new(way, of, shape.in_c, shape.out_c);
     let origin = -(shape.padding as isize);
     let from = Plane { h: shape.h, w: shape.w, c: shape.in_c, origin };
     let to = Plane { h: out_h, w: out_w, c: shape.out_c, origin: 0 };
@@ -91,7 +91,7 @@ pub(super) fn forward(
     // SAFETY: every result is written once.
     unsafe {
         correlate(
-            path,
+            way,
             shape.n,
             images,
             from,
@@ -107,7 +107,7 @@ pub(super) fn forward(
 
 /// Gradient of the images, as [`super::input_grad`].
 pub(super) fn input_grad(
-    path: Path,
+    way: Way,
     shape: &Shape,
     weights: &[f32],
     dy: &[f32],
@@ -115,9 +115,8 @@ pub(super) fn input_grad(
 ) -> Vec<f32> {
     let [out_h, out_w] = shape.out();
     // A correlation of the results' gradient with the window backwards.
-    let of =
-        weights::Weights { values: weights, start: 8, out: 9, strides: [-3, -1, 9 * shape.in_c as isize] };
-    let transformed = Transformed::new(path, of, shape.out_c, shape.in_c);
+    let of = Weights { values: weights, start: 8, out: 9, strides: [-3, -1, 9 * shape.in_c as isize] };
+    let transformed = Transformed::new(way, of, shape.out_c, shape.in_c);
     let from = Plane { h: out_h, w: out_w, c: shape.out_c, origin: shape.padding as isize - 2 };
     let to = Plane { h: shape.h, w: shape.w, c: shape.in_c, origin: 0 };
     let len = shape.n * shape.h * shape.w * shape.in_c;
@@ -127,7 +126,7 @@ pub(super) fn input_grad(
     // SAFETY: every pixel is written once.
     unsafe {
         correlate(
-            path,
+            way,
             shape.n,
             dy,
             from,
@@ -145,7 +144,7 @@ pub(super) fn input_grad(
 ///
 /// `to` is writable as `n` planes `onto`, by nobody else; to be added to they have values.
 unsafe fn correlate(
-    path: Path,
+    way: Way,
     n: usize,
     images: &[f32],
     from: Plane,
@@ -157,14 +156,16 @@ unsafe fn correlate(
     assert!(images.len() >= n * from.len(), "images are shorter than their shape");
     let grid = Tiles::new(n, onto.h, onto.w);
     let zeros = vec![0.0; from.c];
-    let values = SIDE * SIDE * (from.c + onto.c);
+    let depth = way.depth(from.c);
+    let values = SIDE * SIDE * (depth + onto.c);
     let most = (BLOCK / values).clamp(24, 384);
     grid.blocks(most).into_par_iter().for_each(|block| {
         let len = block.len();
         with_scratch(values * len, |scratch| {
-            let results = scratch.wrapping_add(SIDE * SIDE * from.c * len);
-            let groups = tiles(len, most_pixels(path.lanes(), weights.vectors));
+            let results = scratch.wrapping_add(SIDE * SIDE * depth * len);
+            let groups = tiles(len, most_pixels(way.lanes(), weights.vectors));
             let kernel = Block {
+                way,
                 grid,
                 block,
                 images,
@@ -179,7 +180,7 @@ unsafe fn correlate(
                 then,
             };
             // SAFETY: passed on; scratch has what the kernel says.
-            unsafe { run(path, kernel) };
+            unsafe { run(way, kernel) };
         });
     });
 }
@@ -187,6 +188,7 @@ unsafe fn correlate(
 /// A block of tiles, from images to results; `pixels` and `results` have room for their
 /// transforms.
 struct Block<'a> {
+    way: Way,
     grid: Tiles,
     block: Range<usize>,
     images: &'a [f32],
@@ -220,21 +222,28 @@ impl Block<'_> {
     #[inline(always)]
     unsafe fn pixels<I: Isa>(&self) {
         let (c, len) = (self.from.c, self.block.len());
+        let depth = self.way.depth(c);
         for (nth, tile) in self.block.clone().enumerate() {
             let (image, y, x) = self.grid.at(tile);
             let at = self.from.tile(self.images, image, y, x, self.zeros);
             for i in 0..SIDE {
-                let to = self.pixels.wrapping_add(SIDE * i * len * c);
-                let row = Row { to, step: len * c, packing: Packing { len, wide: c }, sample: nth };
+                let to = self.pixels.wrapping_add(SIDE * i * len * depth);
+                let row = Row { to, step: len * depth, packing: Packing { len, wide: depth }, sample: nth };
                 // SAFETY: the tile's pixels and the place for their transform are there.
-                unsafe { transform::pixels_row::<I>(&at, i, c, row) };
+                unsafe {
+                    match self.way.factors {
+                        Factors::Whole => transform::pixels_row::<I, false>(&at, i, c, row),
+                        Factors::Rounded => transform::pixels_row::<I, true>(&at, i, c, row),
+                        Factors::Pairs => transform::pixels_row_halved::<I>(&at, i, c, row),
+                    }
+                }
             }
         }
     }
 
     #[inline(always)]
     unsafe fn products<I: Isa, const C: usize>(&self) {
-        let (in_c, out_c, len) = (self.from.c, self.onto.c, self.block.len());
+        let (in_c, out_c, len) = (self.way.depth(self.from.c), self.onto.c, self.block.len());
         let Transformed { width, panel, .. } = *self.weights;
         for (t, weights) in self.weights.values.chunks_exact(self.weights.of_one).enumerate() {
             for (p, weights) in weights.chunks_exact(panel).enumerate() {
@@ -247,7 +256,7 @@ impl Block<'_> {
                     let writes = Writes { add: false, to, step: out_c, cols };
                     let weights = weights.as_ptr();
                     // SAFETY: both are in the scratch, the panel has all weights.
-                    unsafe { for_pixels!(size, I, correlate, [C], (reads, weights, writes)) };
+                    unsafe { (correlating::<I, C>(size))(reads, weights, writes) };
                 }
             }
         }

@@ -74,37 +74,49 @@ impl Row {
     fn at(&self, s: usize, channel: usize) -> *mut f32 {
         self.to.wrapping_add(s * self.step + self.packing.at(self.sample, channel))
     }
-}
 
-/// Row `i` of Bᵀ d B.
-///
-/// # Safety
-///
-/// `c` values are readable at every pixel, and writable at the four places.
-#[inline(always)]
-pub(super) unsafe fn pixels_row<I: Isa>(d: &[[*const f32; SIDE]; SIDE], i: usize, c: usize, to: Row) {
-    // d₀ − d₂, d₁ + d₂, d₂ − d₁, d₁ − d₃.
-    let (a, b, sign) = [(0, 2, -1.0), (1, 2, 1.0), (2, 1, -1.0), (1, 3, -1.0)][i];
-    let (a, b) = (d[a], d[b]);
-    let whole = c / I::LANES * I::LANES;
-    // SAFETY: the vectors end at c.
-    unsafe {
-        for at in (0..whole).step_by(I::LANES) {
-            pixels::<I>([a, b], sign, at, I::LANES, to);
+    /// # Safety
+    ///
+    /// `n` values are writable at the four places.
+    #[inline(always)]
+    unsafe fn write<I: Isa, const ROUND: bool>(&self, v: [I::V; SIDE], at: usize, n: usize) {
+        for s in 0..SIDE {
+            // SAFETY: passed on.
+            unsafe { store::<I>(self.at(s, at), if ROUND { I::rounded(v[s]) } else { v[s] }, n) };
         }
-        if whole < c {
-            pixels::<I>([a, b], sign, whole, c - whole, to);
+    }
+
+    /// # Safety
+    ///
+    /// As [`Row::write`].
+    #[inline(always)]
+    unsafe fn write_pairs<I: Isa>(&self, v: [[I::V; SIDE]; 2], at: usize, n: usize) {
+        for s in 0..SIDE {
+            // SAFETY: passed on.
+            unsafe { store::<I>(self.at(s, at), I::pairs(v[0][s], v[1][s]), n) };
         }
     }
 }
 
-/// A vector of [`pixels_row`].
+/// The two rows of pixels that row `i` of Bᵀ d takes, and what the second is multiplied with.
+#[inline(always)]
+fn of_pixels(d: &[[*const f32; SIDE]; SIDE], i: usize) -> ([[*const f32; SIDE]; 2], f32) {
+    // d₀ − d₂, d₁ + d₂, d₂ − d₁, d₁ − d₃.
+    let (a, b, sign) = [(0, 2, -1.0), (1, 2, 1.0), (2, 1, -1.0), (1, 3, -1.0)][i];
+    ([d[a], d[b]], sign)
+}
+
+/// `n` channels, at most a vector, of a row of Bᵀ d B.
 ///
 /// # Safety
 ///
-/// As there, with `at + n` for `c`.
+/// `at + n` values are readable at every pixel.
 #[inline(always)]
-unsafe fn pixels<I: Isa>([a, b]: [[*const f32; SIDE]; 2], sign: f32, at: usize, n: usize, to: Row) {
+unsafe fn pixels<I: Isa>(
+    ([a, b], sign): ([[*const f32; SIDE]; 2], f32),
+    at: usize,
+    n: usize,
+) -> [I::V; SIDE] {
     // SAFETY: passed on.
     unsafe {
         let sign = I::splat(sign);
@@ -112,48 +124,112 @@ unsafe fn pixels<I: Isa>([a, b]: [[*const f32; SIDE]; 2], sign: f32, at: usize, 
         for s in 0..SIDE {
             u[s] = I::mul_add(sign, load::<I>(b[s].add(at), n), load::<I>(a[s].add(at), n));
         }
-        let v = [I::sub(u[0], u[2]), I::add(u[1], u[2]), I::sub(u[2], u[1]), I::sub(u[1], u[3])];
-        for s in 0..SIDE {
-            store::<I>(to.at(s, at), v[s], n);
-        }
+        [I::sub(u[0], u[2]), I::add(u[1], u[2]), I::sub(u[2], u[1]), I::sub(u[1], u[3])]
     }
 }
 
-/// Row `i` of A y Aᵀ, of 2×2 gradients of results. `zeros` has as many channels.
+/// Row `i` of Bᵀ d B; `ROUND`ed to bf16 values, or as it is.
 ///
 /// # Safety
 ///
-/// As [`pixels_row`].
+/// `c` values are readable at every pixel, and writable at the four places.
 #[inline(always)]
-pub(super) unsafe fn gradients_row<I: Isa>(
-    y: &[[*const f32; STEP]; STEP],
-    zeros: *const f32,
+pub(super) unsafe fn pixels_row<I: Isa, const ROUND: bool>(
+    d: &[[*const f32; SIDE]; SIDE],
     i: usize,
     c: usize,
     to: Row,
 ) {
-    // y₀, y₀ + y₁, y₀ − y₁, −y₁.
-    let none = [zeros; STEP];
-    let (a, b, sign) = [(y[0], none, 1.0), (y[0], y[1], 1.0), (y[0], y[1], -1.0), (none, y[1], -1.0)][i];
+    let of = of_pixels(d, i);
     let whole = c / I::LANES * I::LANES;
     // SAFETY: the vectors end at c.
     unsafe {
         for at in (0..whole).step_by(I::LANES) {
-            gradients::<I>([a, b], sign, at, I::LANES, to);
+            to.write::<I, ROUND>(pixels::<I>(of, at, I::LANES), at, I::LANES);
         }
         if whole < c {
-            gradients::<I>([a, b], sign, whole, c - whole, to);
+            to.write::<I, ROUND>(pixels::<I>(of, whole, c - whole), whole, c - whole);
         }
     }
 }
 
-/// A vector of [`gradients_row`].
+/// Row `i` of Bᵀ d B, as pairs of neighbouring channels.
 ///
 /// # Safety
 ///
-/// As there, with `at + n` for `c`.
+/// As [`pixels_row`], with half of the places, rounded up.
 #[inline(always)]
-unsafe fn gradients<I: Isa>([a, b]: [[*const f32; STEP]; 2], sign: f32, at: usize, n: usize, to: Row) {
+pub(super) unsafe fn pixels_row_halved<I: Isa>(d: &[[*const f32; SIDE]; SIDE], i: usize, c: usize, to: Row) {
+    let of = of_pixels(d, i);
+    let whole = c / (2 * I::LANES) * (2 * I::LANES);
+    // SAFETY: the vectors end at c.
+    unsafe {
+        for at in (0..whole).step_by(2 * I::LANES) {
+            let both = [pixels::<I>(of, at, I::LANES), pixels::<I>(of, at + I::LANES, I::LANES)];
+            for s in 0..SIDE {
+                I::store(to.at(s, at / 2), I::halves(both[0][s], both[1][s]));
+            }
+        }
+        if whole < c {
+            let n = (c - whole).min(I::LANES);
+            let mut both = [pixels::<I>(of, whole, n), [I::splat(0.0); SIDE]];
+            if whole + n < c {
+                both[1] = pixels::<I>(of, whole + n, c - whole - n);
+            }
+            for s in 0..SIDE {
+                let halves = I::halves(both[0][s], both[1][s]);
+                store::<I>(to.at(s, whole / 2), halves, (c - whole).div_ceil(2));
+            }
+        }
+    }
+}
+
+/// Row `i` of Bᵀ d B of two samples, as pairs.
+///
+/// # Safety
+///
+/// As [`pixels_row`], of both.
+#[inline(always)]
+pub(super) unsafe fn pixels_row_paired<I: Isa>(
+    d: [&[[*const f32; SIDE]; SIDE]; 2],
+    i: usize,
+    c: usize,
+    to: Row,
+) {
+    let of = [of_pixels(d[0], i), of_pixels(d[1], i)];
+    let mut at = 0;
+    while at < c {
+        let n = (c - at).min(I::LANES);
+        // SAFETY: at + n is at most c.
+        unsafe { to.write_pairs::<I>([pixels::<I>(of[0], at, n), pixels::<I>(of[1], at, n)], at, n) };
+        at += n;
+    }
+}
+
+/// The two rows of results that row `i` of A y takes, and what the second is multiplied with.
+#[inline(always)]
+fn of_gradients(
+    y: &[[*const f32; STEP]; STEP],
+    zeros: *const f32,
+    i: usize,
+) -> ([[*const f32; STEP]; 2], f32) {
+    // y₀, y₀ + y₁, y₀ − y₁, −y₁.
+    let none = [zeros; STEP];
+    let (a, b, sign) = [(y[0], none, 1.0), (y[0], y[1], 1.0), (y[0], y[1], -1.0), (none, y[1], -1.0)][i];
+    ([a, b], sign)
+}
+
+/// `n` channels, at most a vector, of a row of A y Aᵀ.
+///
+/// # Safety
+///
+/// `at + n` values are readable at every gradient.
+#[inline(always)]
+unsafe fn gradients<I: Isa>(
+    ([a, b], sign): ([[*const f32; STEP]; 2], f32),
+    at: usize,
+    n: usize,
+) -> [I::V; SIDE] {
     // SAFETY: passed on.
     unsafe {
         let sign = I::splat(sign);
@@ -161,10 +237,56 @@ unsafe fn gradients<I: Isa>([a, b]: [[*const f32; STEP]; 2], sign: f32, at: usiz
         for s in 0..STEP {
             u[s] = I::mul_add(sign, load::<I>(b[s].add(at), n), load::<I>(a[s].add(at), n));
         }
-        let v = [u[0], I::add(u[0], u[1]), I::sub(u[0], u[1]), I::sub(I::splat(0.0), u[1])];
-        for s in 0..SIDE {
-            store::<I>(to.at(s, at), v[s], n);
+        [u[0], I::add(u[0], u[1]), I::sub(u[0], u[1]), I::sub(I::splat(0.0), u[1])]
+    }
+}
+
+/// Row `i` of A y Aᵀ, of 2×2 gradients of results, `ROUND`ed or as it is. `zeros` has as many channels.
+///
+/// # Safety
+///
+/// As [`pixels_row`].
+#[inline(always)]
+pub(super) unsafe fn gradients_row<I: Isa, const ROUND: bool>(
+    y: &[[*const f32; STEP]; STEP],
+    zeros: *const f32,
+    i: usize,
+    c: usize,
+    to: Row,
+) {
+    let of = of_gradients(y, zeros, i);
+    let whole = c / I::LANES * I::LANES;
+    // SAFETY: the vectors end at c.
+    unsafe {
+        for at in (0..whole).step_by(I::LANES) {
+            to.write::<I, ROUND>(gradients::<I>(of, at, I::LANES), at, I::LANES);
         }
+        if whole < c {
+            to.write::<I, ROUND>(gradients::<I>(of, whole, c - whole), whole, c - whole);
+        }
+    }
+}
+
+/// Row `i` of A y Aᵀ of two samples, as pairs.
+///
+/// # Safety
+///
+/// As [`gradients_row`], of both.
+#[inline(always)]
+pub(super) unsafe fn gradients_row_paired<I: Isa>(
+    y: [&[[*const f32; STEP]; STEP]; 2],
+    zeros: *const f32,
+    i: usize,
+    c: usize,
+    to: Row,
+) {
+    let of = [of_gradients(y[0], zeros, i), of_gradients(y[1], zeros, i)];
+    let mut at = 0;
+    while at < c {
+        let n = (c - at).min(I::LANES);
+        // SAFETY: at + n is at most c.
+        unsafe { to.write_pairs::<I>([gradients::<I>(of[0], at, n), gradients::<I>(of[1], at, n)], at, n) };
+        at += n;
     }
 }
 

@@ -9,25 +9,25 @@ use super::super::Shape;
 use super::super::outer::{LINE, Outer, Packing, Partials, SAMPLES, Shares, clear, parts, with_scratch};
 use super::super::pack::{most_pixels, vectors};
 use super::transform::{self, Plane, Row};
-use super::{SIDE, Tiles, weights};
-use crate::isa::{Isa, Kernel, Path, run};
+use super::{SIDE, STEP, Tiles, weights};
+use crate::isa::{Factors, Isa, Kernel, Way, run};
 
 /// Gradient of the weights `[out_c, in_c, 3, 3]`. Cut by tiles, rows of the transform and
 /// panels in a way that depends on the shape alone; the parts are added in their order.
-pub(in super::super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
+pub(in super::super) fn weight_grad(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
     let Shape { n, in_c, out_c, .. } = *shape;
     let [out_h, out_w] = shape.out();
     let from = Plane { h: shape.h, w: shape.w, c: in_c, origin: -(shape.padding as isize) };
     let of = Plane { h: out_h, w: out_w, c: out_c, origin: 0 };
     assert!(images.len() >= n * from.len(), "images are shorter than their shape");
     assert!(dy.len() >= n * of.len(), "gradients are shorter");
-    let vectors = vectors(path.lanes(), out_c, usize::MAX);
-    let width = vectors * path.lanes();
+    let vectors = vectors(way.lanes(), out_c, usize::MAX);
+    let width = vectors * way.lanes();
     let of_one = out_c.div_ceil(width) * in_c * width;
     let grid = Tiles::new(n, out_h, out_w);
-    let blocks = grid.blocks(SAMPLES);
+    let blocks = grid.blocks(way.values(SAMPLES));
     let shares = Shares::new(SIDE * SIDE, [in_c, out_c], width, blocks.len(), SIDE);
-    let parts = parts(most_pixels(path.lanes(), vectors));
+    let parts = parts(most_pixels(way.lanes(), vectors));
     let mut partials = Partials::new(shares.groups, SIDE * SIDE * of_one);
     let to = partials.shared();
     let zeros = vec![0.0; in_c.max(out_c)];
@@ -41,7 +41,7 @@ pub(in super::super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], d
             unsafe { clear(to.wrapping_add(t * of_one), panels, in_c * width) };
         }
         for block in &blocks[shares.blocks(group)] {
-            let len = block.len();
+            let len = way.depth(block.len());
             let floats = Packing { len, wide: LINE }.floats(in_c);
             let all = SIDE * (floats + Packing { len, wide: width }.floats(out_c));
             with_scratch(all, |scratch| {
@@ -60,6 +60,7 @@ pub(in super::super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], d
                 let block = block.clone();
                 let zeros = &zeros;
                 let kernel = Accumulate {
+                    way,
                     grid,
                     block,
                     images,
@@ -74,16 +75,17 @@ pub(in super::super) fn weight_grad(path: Path, shape: &Shape, images: &[f32], d
                     vectors,
                 };
                 // SAFETY: each task has a row and panels of its own; scratch has room.
-                unsafe { run(path, kernel) };
+                unsafe { run(way, kernel) };
             });
         }
     });
     // SAFETY: the tasks cleared all of it.
-    weights::unpack(path, unsafe { partials.total() }, in_c, out_c, width)
+    weights::unpack(way.path, unsafe { partials.total() }, in_c, out_c, width)
 }
 
 /// Products of a block in one row of the transform.
 struct Accumulate<'a> {
+    way: Way,
     grid: Tiles,
     block: Range<usize>,
     images: &'a [f32],
@@ -126,18 +128,40 @@ impl Accumulate<'_> {
         let cols = (self.outer.panels.1 * width).min(out_c) - first;
         let gradients_to = self.gradients.wrapping_add(of_gradients.at(0, first));
         let zeros = self.zeros.as_ptr();
-        for (sample, tile) in self.block.clone().enumerate() {
+        let pixels = |tile: usize| {
             let (image, y, x) = self.grid.at(tile);
-            let pixels = self.from.tile(self.images, image, y, x, self.zeros);
-            let gradients = self.of.results(self.dy, image, y, x, self.zeros);
-            let gradients = gradients.map(|row| row.map(|at| at.wrapping_add(first)));
+            self.from.tile(self.images, image, y, x, self.zeros)
+        };
+        let gradients = |tile: usize| {
+            let (image, y, x) = self.grid.at(tile);
+            self.of.results(self.dy, image, y, x, self.zeros).map(|row| row.map(|at| at.wrapping_add(first)))
+        };
+        let row = self.row;
+        for (sample, tile) in self.block.clone().step_by(self.way.values(1)).enumerate() {
             let to = Row { to: self.pixels, step: of_pixels.floats(in_c), packing: of_pixels, sample };
             let step = of_gradients.floats(out_c);
             let gradients_to = Row { to: gradients_to, step, packing: of_gradients, sample };
+            let (of, dy) = (pixels(tile), gradients(tile));
             // SAFETY: pixels and gradients are in the images or zeros, and scratch has room.
             unsafe {
-                transform::pixels_row::<I>(&pixels, self.row, in_c, to);
-                transform::gradients_row::<I>(&gradients, zeros, self.row, cols, gradients_to);
+                match self.way.factors {
+                    Factors::Whole => {
+                        transform::pixels_row::<I, false>(&of, row, in_c, to);
+                        transform::gradients_row::<I, false>(&dy, zeros, row, cols, gradients_to);
+                    }
+                    Factors::Rounded => {
+                        transform::pixels_row::<I, true>(&of, row, in_c, to);
+                        transform::gradients_row::<I, true>(&dy, zeros, row, cols, gradients_to);
+                    }
+                    Factors::Pairs => {
+                        let (mut next, mut next_dy) = ([[zeros; SIDE]; SIDE], [[zeros; STEP]; STEP]);
+                        if tile + 1 < self.block.end {
+                            (next, next_dy) = (pixels(tile + 1), gradients(tile + 1));
+                        }
+                        transform::pixels_row_paired::<I>([&of, &next], row, in_c, to);
+                        transform::gradients_row_paired::<I>([&dy, &next_dy], zeros, row, cols, gradients_to);
+                    }
+                }
             }
         }
     }

@@ -1,23 +1,14 @@
 //! Transformed weights, in the order in which the kernels read them.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::Shared;
-use super::super::pack::vectors;
+use super::super::pack::{Weights, vectors};
+use super::super::{Shared, bf16};
 use super::SIDE;
-use crate::isa::{Isa, Kernel, Path, run};
-
-/// Where 3×3 weights come from: result channels `out` apart, from `start`; rows, columns and
-/// input channels as far apart as `strides` says (negative to go backwards).
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Weights<'a> {
-    pub values: &'a [f32],
-    pub start: usize,
-    pub out: usize,
-    pub strides: [isize; 3],
-}
+use crate::isa::{Factors, Isa, Kernel, Path, Way, run};
 
 /// G g Gᵀ of each channel to each: `[16][panel][input channel][result channel of the panel]`,
 /// zeros behind the last channel.
@@ -68,21 +59,21 @@ fn narrowed(m: [&Lanes; SIDE]) -> [Lanes; 3] {
 const BLOCK: usize = 8;
 
 impl Transformed {
-    pub fn new(path: Path, weights: Weights<'_>, in_c: usize, out_c: usize) -> Self {
-        let vectors = vectors(path.lanes(), out_c, usize::MAX);
-        let width = vectors * path.lanes();
-        let panel = in_c * width;
+    pub fn new(way: Way, weights: Weights<'_>, in_c: usize, out_c: usize) -> Self {
+        let vectors = vectors(way.lanes(), out_c, usize::MAX);
+        let (width, depth) = (vectors * way.lanes(), way.depth(in_c));
+        let panel = depth * width;
         let panels = out_c.div_ceil(width);
         let of_one = panels * panel;
         let mut values: Vec<f32> = Vec::with_capacity(SIDE * SIDE * of_one);
         let to = Shared(values.as_mut_ptr());
-        let blocks = in_c.div_ceil(BLOCK);
+        let blocks = depth.div_ceil(BLOCK);
         (0..panels * blocks).into_par_iter().for_each(|task| {
             let (panel, inputs) = (task / blocks, task % blocks * BLOCK);
-            let inputs = inputs..(inputs + BLOCK).min(in_c);
-            let kernel = Transform { weights, to, in_c, out_c, of_one, width, panel, inputs };
+            let inputs = inputs..(inputs + BLOCK).min(depth);
+            let kernel = Transform { way, weights, to, in_c, out_c, of_one, width, panel, inputs };
             // SAFETY: this panel and these channels are no other task's.
-            unsafe { run(path, kernel) };
+            unsafe { run(way, kernel) };
         });
         // SAFETY: the tasks wrote every channel of every panel.
         unsafe { values.set_len(SIDE * SIDE * of_one) };
@@ -90,8 +81,9 @@ impl Transformed {
     }
 }
 
-/// The transform of some input channels of a panel.
+/// The transform of some input channels, or pairs of them, of a panel.
 struct Transform<'a> {
+    way: Way,
     weights: Weights<'a>,
     to: Shared,
     in_c: usize,
@@ -102,34 +94,71 @@ struct Transform<'a> {
     inputs: Range<usize>,
 }
 
+impl Transform<'_> {
+    /// Of some result channels from `o` on of the panel.
+    #[inline(always)]
+    fn of(&self, o: usize, i: usize) -> [[Lanes; SIDE]; SIDE] {
+        // The nine of a window lie side by side, the first one first or last.
+        let Weights { values, strides: [row, ..], .. } = self.weights;
+        let backwards = row < 0;
+        let o = self.panel * self.width + o;
+        let left = self.out_c.saturating_sub(o).min(LANES);
+        let mut nine = [[0.0; LANES]; 9];
+        for l in 0..left {
+            let first = self.weights.at(o + l, 0, 0, i) - if backwards { 8 } else { 0 };
+            let from = &values[first..first + 9];
+            for k in 0..9 {
+                nine[k][l] = from[k];
+            }
+        }
+        if backwards {
+            nine.reverse();
+        }
+        let g = nine.as_chunks::<3>().0;
+        let mut columns = [[[0.0; LANES]; SIDE]; 3];
+        for s in 0..3 {
+            columns[s] = widened([&g[0][s], &g[1][s], &g[2][s]]);
+        }
+        let mut u = [[[0.0; LANES]; SIDE]; SIDE];
+        for a in 0..SIDE {
+            u[a] = widened([&columns[0][a], &columns[1][a], &columns[2][a]]);
+        }
+        u
+    }
+}
+
 impl Kernel for Transform<'_> {
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
-        let Self { weights, to, in_c, out_c, of_one, width, panel, inputs } = self;
-        let Weights { values: from, start, out, strides: [row, col, channel] } = weights;
+        let (depth, of_one, width) = (self.way.depth(self.in_c), self.of_one, self.width);
         for o in (0..width).step_by(LANES) {
-            let left = out_c.saturating_sub(panel * width + o).min(LANES);
-            for i in inputs.clone() {
-                let mut g = [[[0.0; LANES]; 3]; 3];
-                for l in 0..left {
-                    let first =
-                        (start + (panel * width + o + l) * out).wrapping_add_signed(i as isize * channel);
-                    for r in 0..3 {
-                        for s in 0..3 {
-                            g[r][s][l] = from[first.wrapping_add_signed(r as isize * row + s as isize * col)];
+            for i in self.inputs.clone() {
+                let mut u = self.of(o, self.way.values(i));
+                match self.way.factors {
+                    Factors::Whole => {}
+                    Factors::Rounded => {
+                        for lanes in u.as_flattened_mut() {
+                            for l in 0..LANES {
+                                lanes[l] = f32::from_bits(bf16::round(lanes[l]));
+                            }
+                        }
+                    }
+                    Factors::Pairs => {
+                        let next = 2 * i + 1;
+                        let second =
+                            if next < self.in_c { self.of(o, next) } else { [[[0.0; LANES]; SIDE]; SIDE] };
+                        for (lanes, second) in u.as_flattened_mut().iter_mut().zip(second.as_flattened()) {
+                            for l in 0..LANES {
+                                lanes[l] = bf16::pair(lanes[l], second[l]);
+                            }
                         }
                     }
                 }
-                let mut columns = [[[0.0; LANES]; SIDE]; 3];
-                for s in 0..3 {
-                    columns[s] = widened([&g[0][s], &g[1][s], &g[2][s]]);
-                }
                 for a in 0..SIDE {
-                    let u = widened([&columns[0][a], &columns[1][a], &columns[2][a]]);
                     for b in 0..SIDE {
-                        let at = to.at((SIDE * a + b) * of_one + (panel * in_c + i) * width + o);
+                        let at = (SIDE * a + b) * of_one + (self.panel * depth + i) * width + o;
                         // SAFETY: LANES values of this panel and channel, which no other task has.
-                        unsafe { at.cast::<Lanes>().write_unaligned(u[b]) };
+                        unsafe { self.to.at(at).cast::<Lanes>().write_unaligned(u[a][b]) };
                     }
                 }
             }
@@ -139,11 +168,15 @@ impl Kernel for Transform<'_> {
 
 /// Weights `[out_c][in_c][3][3]`, Gᵀ m G of sums laid out as [`Transformed`] has its values.
 pub(super) fn unpack(path: Path, sums: &[f32], in_c: usize, out_c: usize, width: usize) -> Vec<f32> {
-    let mut weights = vec![0.0; out_c * in_c * 9];
-    weights.par_chunks_mut(in_c * 9 * LANES).enumerate().for_each(|(nth, to)| {
+    let len = out_c * in_c * 9;
+    let mut weights = Vec::with_capacity(len);
+    let to = &mut weights.spare_capacity_mut()[..len];
+    to.par_chunks_mut(in_c * 9 * LANES).enumerate().for_each(|(nth, to)| {
         // SAFETY: all of it is checked.
         unsafe { run(path, Back { sums, in_c, out_c, width, nth, to }) };
     });
+    // SAFETY: the tasks wrote all channels.
+    unsafe { weights.set_len(len) };
     weights
 }
 
@@ -154,7 +187,7 @@ struct Back<'a> {
     out_c: usize,
     width: usize,
     nth: usize,
-    to: &'a mut [f32],
+    to: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Back<'_> {
@@ -183,7 +216,7 @@ impl Kernel for Back<'_> {
             for (l, to) in to.chunks_exact_mut(in_c * 9).enumerate() {
                 for r in 0..3 {
                     for s in 0..3 {
-                        to[i * 9 + 3 * r + s] = taps[r][s][l];
+                        to[i * 9 + 3 * r + s].write(taps[r][s][l]);
                     }
                 }
             }
