@@ -10,7 +10,7 @@ weight decay (1e-5) and batch (64) were chosen on held-out training pictures, as
 
 Needs lightly, numpy, pillow, pyarrow, scikit-learn and torch from PyPI. Usage:
 
-    python tests/interop/minutes.py target/release/xtask datasets/fashion-mnist-mini [--minutes 6]
+    python tests/interop/minutes.py target/release/xtask datasets/fashion-mnist-mini [--minutes 6] [--bf16]
 """
 
 import argparse
@@ -115,7 +115,7 @@ def peer(train, test, minutes, seed, bf16):
     return trained, random, {"epochs": steps * batch / len(train), "images_per_second": steps * batch / seconds}
 
 
-def ours(program, data, minutes, seed, where, labels):
+def ours(program, data, minutes, seed, where, labels, bf16):
     def run(*words):
         done = subprocess.run([program, *words], capture_output=True, text=True)
         if done.returncode != 0:
@@ -132,7 +132,7 @@ def ours(program, data, minutes, seed, where, labels):
         return parts
 
     run("pretrain", "--data", data, "--preset", "quick", "--minutes", str(minutes), "--seed", str(seed),
-        "--out", f"{where}/run")
+        "--set", f"precision={'bf16' if bf16 else 'f32'}", "--out", f"{where}/run")
     last = json.loads(open(f"{where}/run/metrics.jsonl").read().splitlines()[-1])
     about = {"epochs": last["epoch"], "images_per_second": last["images_per_second"]}
     return embedded(), embedded("--untrained"), about
@@ -157,7 +157,7 @@ def main():
     words.add_argument("--minutes", type=float, default=6)
     words.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     words.add_argument("--threads", type=int, default=os.cpu_count())
-    words.add_argument("--bf16", action="store_true", help="the peer's arithmetic, where avx512_bf16 is")
+    words.add_argument("--bf16", action="store_true", help="the arithmetic of both, where avx512_bf16 is")
     a = words.parse_args()
     torch.set_num_threads(a.threads)
     (train, y), (test, expected) = pictures(a.data, "train"), pictures(a.data, "test")
@@ -165,7 +165,7 @@ def main():
     rows = {"raw pixels": [score(*flat, y, expected)]}
     for seed in a.seeds:
         with tempfile.TemporaryDirectory() as where:
-            by = {"ours": ours(a.program, a.data, a.minutes, seed, where, (y, expected)),
+            by = {"ours": ours(a.program, a.data, a.minutes, seed, where, (y, expected), a.bf16),
                   "lightly": peer(train, test, a.minutes, seed, a.bf16)}
         for name, (trained, random, about) in by.items():
             rows.setdefault(f"{name}, random", []).append(score(*random, y, expected))
