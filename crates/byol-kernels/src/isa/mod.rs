@@ -36,6 +36,7 @@ pub(crate) trait Isa: Sized {
     /// a · b + c, rounded once (portable: twice).
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The same of what the tiles multiply: of pairs of bf16 values, both products are added.
+    #[inline(always)]
     unsafe fn add_product(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         // SAFETY: passed on.
         unsafe { Self::mul_add(a, b, c) }
