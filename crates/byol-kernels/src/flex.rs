@@ -8,13 +8,14 @@ use burn::tensor::{DType, TensorData};
 
 use crate::conv::{self, Shape};
 use crate::isa::{Path, Way};
+use crate::kept;
 use crate::norm;
 use crate::op::KernelOps;
 use crate::plain::{Conv, plain_affine, plain_conv2d, plain_weight_grad, plain_x_grad};
 use crate::pool;
 use crate::sum;
 
-type Tensor = <Flex as burn::backend::BackendTypes>::FloatTensorPrimitive;
+pub(crate) type Tensor = <Flex as burn::backend::BackendTypes>::FloatTensorPrimitive;
 
 /// `[N, C, H, W]` as contiguous `[N, H, W, C]`; `[N, C]` as it is.
 fn channels_last(x: &Tensor) -> Tensor {
@@ -33,7 +34,7 @@ fn owned(x: Tensor) -> Vec<f32> {
     last.into_data().try_into_vec().unwrap_or_default()
 }
 
-fn values(x: &Tensor) -> &[f32] {
+pub(crate) fn values(x: &Tensor) -> &[f32] {
     // Contiguous f32: see the callers.
     x.as_slice().unwrap_or_default()
 }
@@ -103,8 +104,9 @@ impl KernelOps for Flex {
         let Some(shape) = shape(&x, &weight, conv).filter(|_| is_ours(&[&x, &weight])) else {
             return plain_conv2d::<Self>(x, weight, conv);
         };
-        let (x, weight) = (channels_last(&x), weight.to_contiguous());
-        let y = conv::forward(way(conv), &shape, values(&x), values(&weight), None);
+        let (x, way) = (channels_last(&x), way(conv));
+        let y =
+            kept::with(way, &shape, &weight, |weights| conv::forward(way, &shape, values(&x), weights, None));
         let [h, w] = shape.out();
         channels_first(y, &[shape.n, h, w, shape.out_c])
     }
@@ -324,7 +326,7 @@ fn conv2d_affine(
         let y = Flex::kernel_conv2d(x, weight, conv);
         return affine(y, scale, offset, shortcut, relu);
     };
-    let [weight, scale, offset] = [weight, scale, offset].map(|t| t.to_contiguous());
+    let [scale, offset] = [scale, offset].map(|t| t.to_contiguous());
     let (x, shortcut) = (channels_last(&x), shortcut.as_ref().map(channels_last));
     let after = conv::After {
         scale: values(&scale),
@@ -332,7 +334,10 @@ fn conv2d_affine(
         shortcut: shortcut.as_ref().map(values),
         relu,
     };
-    let y = conv::forward(way(conv), &shape, values(&x), values(&weight), Some(after));
+    let way = way(conv);
+    let y = kept::with(way, &shape, &weight, |weights| {
+        conv::forward(way, &shape, values(&x), weights, Some(after))
+    });
     let [h, w] = shape.out();
     channels_first(y, &[shape.n, h, w, shape.out_c])
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use crate::isa::{Isa, Kernel, Path, run};
+use crate::Precision;
+use crate::isa::{Isa, Kernel, Path, Way, run};
 
 /// What all threads of the current pool do together at most, measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,19 +28,21 @@ const VALUES: usize = 16 << 20;
 const REPEATS: usize = 5;
 
 impl Floor {
-    /// Takes about a second, and 64 MiB a thread.
+    /// Takes about a second, and 64 MiB a thread. Products are of what convolutions multiply here
+    /// (see [`autocast`](crate::autocast)): pairs of bf16 values where the path has them.
     pub fn measure(path: Path) -> Self {
         let path = if path.is_available() { path } else { Path::Portable };
+        let way = Way::of(path, Precision::current());
         let threads = rayon::current_num_threads();
         let products = best(|| {
             (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
                 let mut out = [0.0];
                 // SAFETY: the path is available.
-                unsafe { run(path, Products { rounds: ROUNDS, to: &mut out }) };
+                unsafe { run(way, Products { rounds: ROUNDS, to: &mut out }) };
                 black_box(out);
             });
         });
-        let flops = (2 * SUMS * path.lanes() * ROUNDS * threads) as f64;
+        let flops = (way.values(2) * SUMS * way.lanes() * ROUNDS * threads) as f64;
         let memory: Vec<Vec<f32>> = (0..threads).into_par_iter().map(|_| vec![1.0; VALUES]).collect();
         let reads = best(|| {
             memory.par_iter().with_max_len(1).for_each(|values| {
@@ -84,7 +87,7 @@ impl Kernel for Products<'_> {
             let mut sums = [a; SUMS];
             for _ in 0..self.rounds {
                 for i in 0..SUMS {
-                    sums[i] = I::mul_add(sums[i], a, b);
+                    sums[i] = I::add_product(a, b, sums[i]);
                 }
             }
             let mut all = sums[0];

@@ -10,7 +10,8 @@
 //!   ([`Path`]). [`conv2d_affine`] has normalisation in evaluation mode in the same pass.
 //! * [`batch_norm_train`]: normalisation by the batch, with a shortcut added and a ReLU
 //!   if asked for, in two passes each way. [`affine`] is the same with given factors.
-//! * [`autocast`]: convolutions of bf16 values, summed in f32 ([`Precision`]).
+//! * [`autocast`]: convolutions of bf16 values, summed in f32 ([`Precision`]). [`weights_kept`]: weights
+//!   are packed once for several passes.
 //! * [`max_pool2d`], and [`weighted_sum`] for what optimisers do.
 //! * [`Floor`]: what the machine could do at most, beside which a time is seen.
 //! * [`nn`]: Burn's layers by these operations, under Burn's names: change `use burn::nn` to
@@ -47,6 +48,7 @@ mod pool;
 #[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
 mod sum;
 
+mod kept;
 pub mod nn;
 mod precision;
 
@@ -65,6 +67,7 @@ use burn::tensor::Device;
 pub use floor::Floor;
 #[cfg(feature = "flex")]
 pub use isa::Path;
+pub use kept::weights_kept;
 #[cfg(feature = "flex")]
 pub use op::KernelOps;
 #[cfg(feature = "flex")]

@@ -8,7 +8,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::{batch_norm_train, conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Distribution, Tensor};
-use byol_kernels::{Precision, autocast};
+use byol_kernels::{Precision, autocast, weights_kept};
 
 fn device() -> Device {
     Device::flex().autodiff()
@@ -51,6 +51,42 @@ pub fn convolutions_are_burns() {
         let (a, b) = (sum(ours * g.clone()).backward(), sum(burns * g).backward());
         assert_same("input gradient", x.grad(&a).unwrap(), x.grad(&b).unwrap());
         assert_same("weight gradient", weight.grad(&a).unwrap(), weight.grad(&b).unwrap());
+    }
+}
+
+/// The same bits, direct and filtered, with gradients; and weights that change where they lie are
+/// those that are used next.
+#[test]
+pub fn weights_that_are_kept_are_those_that_are_there() {
+    for (channels, stride) in [(6, 1), (40, 1), (40, 2)] {
+        let x = random([2, channels, 6, 5]);
+        let weight = random([channels, channels, 3, 3]);
+        let once = || byol_kernels::conv2d(x.clone(), weight.clone(), stride, 1);
+        let alone = once();
+        let g = random(alone.dims()).detach();
+        let wanted = sum(alone.clone() * g.clone()).backward();
+        weights_kept(3, || {
+            for _ in 0..4 {
+                let y = once();
+                assert_eq!(y.clone().into_data(), alone.clone().into_data());
+                let got = sum(y * g.clone()).backward();
+                let same =
+                    |t: &Tensor<4>| t.grad(&got).unwrap().into_data() == t.grad(&wanted).unwrap().into_data();
+                assert!(same(&x) && same(&weight));
+            }
+        });
+        let (x, mut changing) = (x.inner(), random([channels, channels, 3, 3]).inner());
+        weights_kept(9, || {
+            for _ in 0..3 {
+                let kept = byol_kernels::conv2d(x.clone(), changing.clone(), stride, 1);
+                changing =
+                    byol_kernels::weighted_sum(changing.clone(), 0.5, Tensor::ones_like(&changing), 0.5);
+                let next = byol_kernels::conv2d(x.clone(), changing.clone(), stride, 1);
+                assert_ne!(next.clone().into_data(), kept.into_data());
+                let fresh = weights_kept(1, || byol_kernels::conv2d(x.clone(), changing.clone(), stride, 1));
+                assert_eq!(next.into_data(), fresh.into_data());
+            }
+        });
     }
 }
 

@@ -59,7 +59,7 @@ pub use norm::{BatchNorm, BatchNormConfig};
 pub use online::{OnlineNetwork, OnlineOutput};
 #[cfg(feature = "onnx")]
 pub use onnx::onnx_bytes;
-pub use precision::Precision;
+pub use precision::{Precision, passes};
 pub use resnet::{EncoderCost, ResNet, ResNetConfig, Stem, Version};
 pub use roles::{Role, role};
 pub use sum::weighted_sum;

@@ -37,6 +37,21 @@ impl Precision {
     }
 }
 
+/// Calls `f`, in which this thread makes so many passes through the same networks: weights are put in
+/// the kernels' order once for all of them. The same bits either way; without feature `kernels`
+/// nothing is kept.
+pub fn passes<R>(n: usize, f: impl FnOnce() -> R) -> R {
+    #[cfg(feature = "kernels")]
+    {
+        byol_kernels::weights_kept(n, f)
+    }
+    #[cfg(not(feature = "kernels"))]
+    {
+        let _ = n;
+        f()
+    }
+}
+
 impl std::fmt::Display for Precision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -1,5 +1,7 @@
 //! Two halves of a step side by side.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::TrainError;
@@ -12,7 +14,7 @@ use crate::TrainError;
 /// them costs more than to share out the step once. On accelerators, stay with one lane.
 #[derive(Debug, Default)]
 pub struct Lanes {
-    pools: Option<[ThreadPool; 2]>,
+    pool: Option<ThreadPool>,
 }
 
 impl Lanes {
@@ -21,8 +23,8 @@ impl Lanes {
         Self::default()
     }
 
-    /// Side by side, on half of so many threads each (one more where they are odd); of one thread,
-    /// [`one`](Self::one).
+    /// Side by side on so many threads; of one thread, [`one`](Self::one). A thread whose lane
+    /// is done, or waits, takes parts of the other's operations.
     ///
     /// # Errors
     ///
@@ -31,13 +33,9 @@ impl Lanes {
         if threads < 2 {
             return Ok(Self::one());
         }
-        let pool = |lane: usize| {
-            let name = move |thread| format!("lane {lane}.{thread}");
-            ThreadPoolBuilder::new().num_threads(threads.div_ceil(2)).thread_name(name).build()
-        };
-        let pools = [pool(0), pool(1)].map(|pool| pool.map_err(|e| TrainError::Threads(e.to_string())));
-        let [first, second] = pools;
-        Ok(Self { pools: Some([first?, second?]) })
+        let name = |thread| format!("lane {thread}");
+        let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
+        Ok(Self { pool: Some(pool.map_err(|e| TrainError::Threads(e.to_string()))?) })
     }
 
     /// Both, and waits for both.
@@ -46,11 +44,19 @@ impl Lanes {
         first: impl FnOnce() -> A + Send,
         second: impl FnOnce() -> B + Send,
     ) -> (A, B) {
-        let Some([here, there]) = &self.pools else { return (first(), second()) };
-        let mut of_second = None;
-        let of_first = there.in_place_scope(|scope| {
-            scope.spawn(|_| of_second = Some(second()));
-            here.install(first)
+        let Some(pool) = &self.pool else { return (first(), second()) };
+        let (begun, mut of_second) = (AtomicBool::new(false), None);
+        let of_first = pool.scope(|scope| {
+            scope.spawn(|_| {
+                begun.store(true, Ordering::Relaxed);
+                of_second = Some(second());
+            });
+            // Another thread has to have the second, and not this one while an operation of the
+            // first waits: whatever the first holds then, the second may want.
+            while !begun.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            first()
         });
         // Cannot be missing: the scope waited for it, and a panic there is one here.
         #[expect(clippy::expect_used, reason = "see above")]

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Gradients, Tensor};
 use byol_model::{
     Collective, Encoder, NamedTensor, OnlineNetwork, Precision, Role, TargetNetwork, constant_cosine,
-    embedding_std, named_tensors, regression_loss,
+    embedding_std, named_tensors, passes, regression_loss,
 };
 
 use crate::gradients::{added, average_over_replicas, with_own_gradients};
@@ -107,11 +107,11 @@ impl<E: Encoder> Byol<E> {
             let (of_theta, of_xi) = lanes.both(
                 || {
                     let both = || [online.forward(seen_v), twin.forward(seen_v_prime)];
-                    (precision.scope(both), online, twin)
+                    (precision.scope(|| passes(2, both)), online, twin)
                 },
                 || {
                     let both = || [target.forward(v), target.forward(v_prime)];
-                    (precision.scope(both), target)
+                    (precision.scope(|| passes(2, both)), target)
                 },
             );
             let ([theta, theta_prime], [xi, xi_prime]);

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 
-use super::super::tests::{assert_close, numbers, products};
-use super::super::{Shape, forward, input_grad, weight_grad, winograd};
+use super::super::tests::{assert_close, forward, numbers, products};
+use super::super::{Shape, input_grad, weight_grad, winograd};
 use super::*;
 use crate::isa::{Factors, Path};
 

@@ -22,9 +22,10 @@ pub(crate) use after::After;
 use pack::{Layout, Packed, Weights, most_pixels, vectors};
 use tile::{Reads, Writes, correlating, correlating_few};
 use window::{Slab, Source, Window, tiles};
+use winograd::Transformed;
 
 /// Sizes of a convolution with square stride and padding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
     pub n: usize,
     pub h: usize,
@@ -81,23 +82,41 @@ impl Shared {
     }
 }
 
-/// Results `[n, out_h, out_w, out_c]` of images `[n, h, w, in_c]` and weights
-/// `[out_c, in_c, kernel]`, and what follows them.
+/// Weights as [`forward`] reads them.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    Packed(Packed),
+    Transformed(Transformed),
+}
+
+impl Prepared {
+    /// Weights `[out_c, in_c, kernel]` for images of this shape, however many.
+    pub fn new(way: impl Into<Way>, shape: &Shape, weights: &[f32]) -> Self {
+        let way = way.into();
+        if winograd::fits(shape) {
+            Self::Transformed(winograd::transformed(way, shape, weights))
+        } else {
+            Self::Packed(packed(way, shape, &way.operands(weights)))
+        }
+    }
+}
+
+/// Results `[n, out_h, out_w, out_c]` of images `[n, h, w, in_c]` and of weights that were
+/// prepared for this shape and way, and what follows them.
 pub(crate) fn forward(
     way: impl Into<Way>,
     shape: &Shape,
     images: &[f32],
-    weights: &[f32],
+    weights: &Prepared,
     after: Option<After<'_>>,
 ) -> Vec<f32> {
     let way = way.into();
     if let Some(after) = after {
         after.check(shape);
     }
-    if winograd::fits(shape) {
-        winograd::forward(way, shape, images, weights, after)
-    } else {
-        forward_directly(way, shape, &way.operands(images), &way.operands(weights), after)
+    match weights {
+        Prepared::Transformed(weights) => winograd::forward(way, shape, images, weights, after),
+        Prepared::Packed(weights) => forward_directly(way, shape, &way.operands(images), weights, after),
     }
 }
 
@@ -130,20 +149,24 @@ pub(crate) fn weight_grad(way: impl Into<Way>, shape: &Shape, images: &[f32], dy
     of(way, shape, &way.operands(images), &way.operands(dy))
 }
 
+/// Weights for [`forward_directly`].
+fn packed(way: Way, shape: &Shape, weights: &[f32]) -> Packed {
+    let [kh, kw] = shape.kernel;
+    let vectors = vectors(way.lanes(), shape.out_c, shape.window(way).flattened().out_w);
+    let strides = [kw, 1, kh * kw].map(|stride| stride as isize);
+    let weights = Weights { values: weights, start: 0, out: shape.in_c * kh * kw, strides };
+    shape.layout().pack(weights, way, vectors)
+}
+
 /// [`forward`] of any shape.
 fn forward_directly(
     way: Way,
     shape: &Shape,
     images: &[f32],
-    weights: &[f32],
+    packed: &Packed,
     after: Option<After<'_>>,
 ) -> Vec<f32> {
     let window = shape.window(way).flattened();
-    let [kh, kw] = shape.kernel;
-    let vectors = vectors(way.lanes(), shape.out_c, window.out_w);
-    let strides = [kw, 1, kh * kw].map(|stride| stride as isize);
-    let weights = Weights { values: weights, start: 0, out: shape.in_c * kh * kw, strides };
-    let packed = shape.layout().pack(weights, way, vectors);
     let [out_h, out_w] = shape.out();
     let len = shape.n * out_h * out_w * shape.out_c;
     let mut out: Vec<f32> = Vec::with_capacity(len);
@@ -156,7 +179,7 @@ fn forward_directly(
     };
     // SAFETY: `place` covers `out`, each result once; all of it is written.
     unsafe {
-        correlate_all(way, &window, shape.n, images, &packed, Shared(out.as_mut_ptr()), place, after);
+        correlate_all(way, &window, shape.n, images, packed, Shared(out.as_mut_ptr()), place, after);
         out.set_len(len);
     }
     out

@@ -15,6 +15,17 @@ pub(super) fn numbers(n: usize, seed: u32) -> Vec<f32> {
     (0..n as u32).map(hash).collect()
 }
 
+pub(super) fn forward(
+    way: impl Into<Way>,
+    s: &Shape,
+    x: &[f32],
+    w: &[f32],
+    after: Option<After<'_>>,
+) -> Vec<f32> {
+    let way = way.into();
+    super::forward(way, s, x, &Prepared::new(way, s, w), after)
+}
+
 /// Calls with (result index, input index, weight index) of every product.
 pub(super) fn products(s: &Shape, mut each: impl FnMut(usize, usize, usize)) {
     let [out_h, out_w] = s.out();

@@ -108,7 +108,7 @@ pub(crate) trait Kernel {
 }
 
 /// The instructions that are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Path {
     /// What every processor of the target has: the reference.
     Portable,
@@ -191,7 +191,7 @@ impl Path {
 }
 
 /// What the tiles multiply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Factors {
     /// f32 values.
     Whole,
@@ -202,7 +202,7 @@ pub(crate) enum Factors {
 }
 
 /// A path, and what is multiplied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Way {
     pub path: Path,
     pub factors: Factors,

@@ -22,7 +22,7 @@ use super::{After, Shape, Shared};
 use crate::isa::{Factors, Isa, Kernel, Way, run};
 use transform::{Plane, Row, Then};
 pub(super) use weight_grad::weight_grad;
-use weights::Transformed;
+pub(super) use weights::Transformed;
 
 /// Side of the transformed tile, and of its results.
 const SIDE: usize = 4;
@@ -71,18 +71,21 @@ impl Tiles {
     }
 }
 
+/// Weights for [`forward`].
+pub(super) fn transformed(way: Way, shape: &Shape, weights: &[f32]) -> Transformed {
+    let of = Weights { values: weights, start: 0, out: 9 * shape.in_c, strides: [3, 1, 9] };
+    Transformed::new(way, of, shape.in_c, shape.out_c)
+}
+
 /// Results of images and weights, as [`super::forward`].
 pub(super) fn forward(
     way: Way,
     shape: &Shape,
     images: &[f32],
-    weights: &[f32],
+    transformed: &Transformed,
     after: Option<After<'_>>,
 ) -> Vec<f32> {
     let [out_h, out_w] = shape.out();
-    let strides = [3, 1, 9];
-    let of = Weights { values: weights, start: 0, out: 9 * shape.in_c, strides };
-    let transformed = Transformed::new(way, of, shape.in_c, shape.out_c);
     let origin = -(shape.padding as isize);
     let from = Plane { h: shape.h, w: shape.w, c: shape.in_c, origin };
     let to = Plane { h: out_h, w: out_w, c: shape.out_c, origin: 0 };
@@ -95,7 +98,7 @@ pub(super) fn forward(
             shape.n,
             images,
             from,
-            &transformed,
+            transformed,
             Shared(out.as_mut_ptr()),
             to,
             Then { add: false, after },

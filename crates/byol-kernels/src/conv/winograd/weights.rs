@@ -13,7 +13,7 @@ use crate::isa::{Factors, Isa, Kernel, Path, Way, run};
 /// G g Gᵀ of each channel to each: `[16][panel][input channel][result channel of the panel]`,
 /// zeros behind the last channel.
 #[derive(Debug, Clone)]
-pub(super) struct Transformed {
+pub(crate) struct Transformed {
     pub values: Vec<f32>,
     /// Values of one of the sixteen.
     pub of_one: usize,
