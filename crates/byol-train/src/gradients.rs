@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{Gradients, Tensor, TensorData};
-use byol_model::Collective;
+use byol_model::{Collective, weighted_sum};
 
 use crate::TrainError;
 
@@ -52,7 +52,7 @@ pub(crate) fn added<M: Module>(
             let so_far = tensor.grad_remove(self.sum);
             let more = self.found.remove::<Tensor<D>>(&self.place);
             let both = match (so_far, more) {
-                (Some(sum), Some(more)) => Some(sum + more),
+                (Some(sum), Some(more)) => Some(weighted_sum(sum, 1.0, more, 1.0)),
                 (one, other) => one.or(other),
             };
             if let Some(both) = both {
