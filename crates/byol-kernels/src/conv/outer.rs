@@ -24,11 +24,24 @@ pub(super) const LINE: usize = 16;
 /// the next channels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packing {
-    pub len: usize,
-    pub wide: usize,
+    len: usize,
+    wide: usize,
+    /// `wide` as a power of two, for a division takes as long as some vectors do.
+    shift: u32,
 }
 
 impl Packing {
+    /// Of so many samples and a power of two of channels.
+    pub fn new(len: usize, wide: usize) -> Self {
+        debug_assert!(wide.is_power_of_two(), "{wide} channels side by side");
+        Self { len, wide, shift: wide.trailing_zeros() }
+    }
+
+    /// All `channels` of a sample side by side.
+    pub fn whole(channels: usize) -> Self {
+        Self { len: 0, wide: channels, shift: usize::BITS - 1 }
+    }
+
     /// Floats of `channels`.
     pub fn floats(self, channels: usize) -> usize {
         channels.next_multiple_of(self.wide) * self.len
@@ -37,7 +50,8 @@ impl Packing {
     /// Of a channel of a sample.
     #[inline(always)]
     pub fn at(self, sample: usize, channel: usize) -> usize {
-        (channel / self.wide * self.len + sample) * self.wide + channel % self.wide
+        let nth = channel >> self.shift;
+        (nth * self.len + sample) * self.wide + (channel - (nth << self.shift))
     }
 }
 

@@ -39,8 +39,8 @@ pub(super) fn weight_grad(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -
         }
         for &(start, samples) in &blocks[shares.blocks(group)] {
             let len = way.depth(samples);
-            let floats = Packing { len, wide: LINE }.floats(in_c);
-            let all = floats + Packing { len, wide: width }.floats(out_c);
+            let floats = Packing::new(len, LINE).floats(in_c);
+            let all = floats + Packing::new(len, width).floats(out_c);
             with_scratch(all, |scratch| {
                 let gradients = scratch.wrapping_add(floats);
                 let outer =
@@ -49,6 +49,7 @@ pub(super) fn weight_grad(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -
                 let kernel = Accumulate {
                     way,
                     shape,
+                    out: [out_h, out_w],
                     block,
                     images,
                     dy,
@@ -98,6 +99,8 @@ fn unpack(sums: &[f32], taps: usize, in_c: usize, out_c: usize, width: usize) ->
 struct Accumulate<'a> {
     way: Way,
     shape: &'a Shape,
+    /// Height and width of the results.
+    out: [usize; 2],
     block: Range<usize>,
     images: &'a [f32],
     dy: &'a [f32],
@@ -114,7 +117,7 @@ impl Kernel for Accumulate<'_> {
     unsafe fn run<I: Isa>(self) {
         let Shape { in_c, out_c, .. } = *self.shape;
         let Outer { len, width, panels, .. } = self.outer;
-        let [of_pixels, of_gradients] = [LINE, width].map(|wide| Packing { len, wide });
+        let [of_pixels, of_gradients] = [Packing::new(len, LINE), Packing::new(len, width)];
         // Only the channels of these panels.
         let first = panels.0 * width;
         let cols = (panels.1 * width).min(out_c) - first;
@@ -134,13 +137,19 @@ impl Kernel for Accumulate<'_> {
             }
         }
         for tap in 0..self.shape.kernel[0] * self.shape.kernel[1] {
+            let of_window = [tap / self.shape.kernel[1], tap % self.shape.kernel[1]];
+            let mut place = self.place(self.block.start);
             for (sample, pixel) in self.block.clone().step_by(self.way.values(1)).enumerate() {
-                let from = self.source(pixel, tap);
+                let from = self.source(place, of_window);
+                place = self.after(place);
                 // SAFETY: a pixel's channels or as many zeros, and scratch has room.
                 unsafe {
                     if self.way.is_pairs() {
-                        let next =
-                            if pixel + 1 < self.block.end { self.source(pixel + 1, tap) } else { zeros };
+                        let mut next = zeros;
+                        if pixel + 1 < self.block.end {
+                            next = self.source(place, of_window);
+                            place = self.after(place);
+                        }
                         pack_pairs::<I>([from, next], in_c, self.pixels, of_pixels, sample);
                     } else {
                         pack::<I>(from, in_c, self.pixels, of_pixels, sample);
@@ -160,15 +169,31 @@ impl Kernel for Accumulate<'_> {
 }
 
 impl Accumulate<'_> {
-    /// Input below a place of the window of a result.
-    #[inline(always)]
-    fn source(&self, pixel: usize, tap: usize) -> *const f32 {
-        let Shape { h, w, in_c, stride, padding, kernel, .. } = *self.shape;
-        let [out_h, out_w] = self.shape.out();
+    /// Image, row and column of a result.
+    fn place(&self, pixel: usize) -> [usize; 3] {
+        let [out_h, out_w] = self.out;
         let (image, of) = (pixel / (out_h * out_w), pixel % (out_h * out_w));
+        [image, of / out_w, of % out_w]
+    }
+
+    /// The next: a division takes as long as some vectors do.
+    #[inline(always)]
+    fn after(&self, [image, y, x]: [usize; 3]) -> [usize; 3] {
+        let [out_h, out_w] = self.out;
+        match (y + 1 < out_h, x + 1 < out_w) {
+            (_, true) => [image, y, x + 1],
+            (true, _) => [image, y + 1, 0],
+            _ => [image + 1, 0, 0],
+        }
+    }
+
+    /// Input below row and column `[r, s]` of the window of a result.
+    #[inline(always)]
+    fn source(&self, [image, y, x]: [usize; 3], [r, s]: [usize; 2]) -> *const f32 {
+        let Shape { h, w, in_c, stride, padding, .. } = *self.shape;
         // Below zero wraps to what is far outside.
-        let y = (of / out_w * stride + tap / kernel[1]).wrapping_sub(padding);
-        let x = (of % out_w * stride + tap % kernel[1]).wrapping_sub(padding);
+        let y = (y * stride + r).wrapping_sub(padding);
+        let x = (x * stride + s).wrapping_sub(padding);
         if y < h && x < w {
             self.images[((image * h + y) * w + x) * in_c..][..in_c].as_ptr()
         } else {

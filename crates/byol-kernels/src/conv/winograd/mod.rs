@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::outer::{Packing, with_scratch};
+use super::outer::{LINE, Packing, with_scratch};
 use super::pack::{Weights, most_pixels};
 use super::tile::{Reads, Writes, correlating};
 use super::window::tiles;
@@ -32,6 +32,12 @@ const FEWEST: usize = 32;
 /// Floats of a block's transformed pixels and results: half of a core's second-level cache.
 const BLOCK: usize = 64 * 1024;
 
+/// Floats from one of the sixteen matrices to the next: a line more than it has, for what is a multiple
+/// of 4 KiB apart shares one set of a core's first-level cache.
+fn apart(tiles: usize, channels: usize) -> usize {
+    (tiles * channels).next_multiple_of(LINE) + LINE
+}
+
 /// Whether it is worth it.
 pub(super) fn fits(shape: &Shape) -> bool {
     let [out_h, out_w] = shape.out();
@@ -41,6 +47,9 @@ pub(super) fn fits(shape: &Shape) -> bool {
         && shape.in_c.min(shape.out_c) >= FEWEST
         && out_h.min(out_w) > 1
 }
+
+/// Of a tile: image, and row and column of the first result.
+type Place = (usize, usize, usize);
 
 /// Results in tiles of 2×2.
 #[derive(Debug, Clone, Copy)]
@@ -59,10 +68,21 @@ impl Tiles {
         self.n * self.rows * self.cols
     }
 
-    /// Image, and row and column of the first result.
-    fn at(&self, tile: usize) -> (usize, usize, usize) {
+    fn at(&self, tile: usize) -> Place {
         let (image, of) = (tile / (self.rows * self.cols), tile % (self.rows * self.cols));
         (image, of / self.cols * STEP, of % self.cols * STEP)
+    }
+
+    /// The next.
+    #[inline(always)]
+    fn after(&self, (image, y, x): Place) -> Place {
+        if x + STEP < self.cols * STEP {
+            (image, y, x + STEP)
+        } else if y + STEP < self.rows * STEP {
+            (image, y + STEP, 0)
+        } else {
+            (image + 1, 0, 0)
+        }
     }
 
     /// Cut into blocks of at most so many tiles. The same for any number of threads.
@@ -164,8 +184,8 @@ unsafe fn correlate(
     let most = (BLOCK / values).clamp(24, 384);
     grid.blocks(most).into_par_iter().for_each(|block| {
         let len = block.len();
-        with_scratch(values * len, |scratch| {
-            let results = scratch.wrapping_add(SIDE * SIDE * depth * len);
+        with_scratch(SIDE * SIDE * (apart(len, depth) + apart(len, onto.c)), |scratch| {
+            let results = scratch.wrapping_add(SIDE * SIDE * apart(len, depth));
             let groups = tiles(len, most_pixels(way.lanes(), weights.vectors));
             let kernel = Block {
                 way,
@@ -226,12 +246,14 @@ impl Block<'_> {
     unsafe fn pixels<I: Isa>(&self) {
         let (c, len) = (self.from.c, self.block.len());
         let depth = self.way.depth(c);
-        for (nth, tile) in self.block.clone().enumerate() {
-            let (image, y, x) = self.grid.at(tile);
-            let at = self.from.tile(self.images, image, y, x, self.zeros);
+        let mut place = self.grid.at(self.block.start);
+        for nth in 0..len {
+            let at = self.from.tile(self.images, place, self.zeros);
+            place = self.grid.after(place);
             for i in 0..SIDE {
-                let to = self.pixels.wrapping_add(SIDE * i * len * depth);
-                let row = Row { to, step: len * depth, packing: Packing { len, wide: depth }, sample: nth };
+                let step = apart(len, depth);
+                let to = self.pixels.wrapping_add(SIDE * i * step);
+                let row = Row { to, step, packing: Packing::whole(depth), sample: nth };
                 // SAFETY: the tile's pixels and the place for their transform are there.
                 unsafe {
                     match self.way.factors {
@@ -253,9 +275,9 @@ impl Block<'_> {
                 let channel = p * width;
                 let cols = (out_c - channel).min(width);
                 for &(x, size) in self.groups {
-                    let base = self.pixels.wrapping_add((t * len + x) * in_c);
+                    let base = self.pixels.wrapping_add(t * apart(len, in_c) + x * in_c);
                     let reads = Reads { base, step: in_c, rows: 1, row: 0, len: in_c };
-                    let to = self.results.wrapping_add((t * len + x) * out_c + channel);
+                    let to = self.results.wrapping_add(t * apart(len, out_c) + x * out_c + channel);
                     let writes = Writes { add: false, to, step: out_c, cols };
                     let weights = weights.as_ptr();
                     // SAFETY: both are in the scratch, the panel has all weights.
@@ -268,16 +290,21 @@ impl Block<'_> {
     #[inline(always)]
     unsafe fn results<I: Isa>(&self) {
         let (c, len) = (self.onto.c, self.block.len());
-        for (nth, tile) in self.block.clone().enumerate() {
-            let (image, y, x) = self.grid.at(tile);
+        let Plane { h, w, .. } = self.onto;
+        let mut place = self.grid.at(self.block.start);
+        for nth in 0..len {
             let from = self.results.wrapping_add(nth * c);
-            let at = |dy: usize, dx: usize| {
-                let inside = y + dy < self.onto.h && x + dx < self.onto.w;
-                inside.then(|| ((image * self.onto.h + y + dy) * self.onto.w + x + dx) * c)
-            };
-            let places = [[at(0, 0), at(0, 1)], [at(1, 0), at(1, 1)]];
+            let (image, y, x) = place;
+            place = self.grid.after(place);
+            let first = (image * h + y) * w + x;
+            let mut places = [[None; STEP]; STEP];
+            for dy in 0..STEP.min(h - y) {
+                for dx in 0..STEP.min(w - x) {
+                    places[dy][dx] = Some((first + dy * w + dx) * c);
+                }
+            }
             // SAFETY: the sums are there, and the places are in the plane.
-            unsafe { transform::results::<I>(from, len * c, c, self.to, places, self.then) };
+            unsafe { transform::results::<I>(from, apart(len, c), c, self.to, places, self.then) };
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::outer::Packing;
 use super::super::{After, Shared};
-use super::{SIDE, STEP};
+use super::{Place, SIDE, STEP};
 use crate::isa::{Isa, load, store};
 
 /// An image of `c` channels; `origin` is the first row and column of the first tile, and what
@@ -20,43 +20,48 @@ impl Plane {
         self.h * self.w * self.c
     }
 
-    fn pixel(&self, images: &[f32], image: usize, y: isize, x: isize, zeros: &[f32]) -> *const f32 {
-        match (usize::try_from(y), usize::try_from(x)) {
-            (Ok(y), Ok(x)) if y < self.h && x < self.w => {
-                images[((image * self.h + y) * self.w + x) * self.c..].as_ptr()
-            }
-            _ => zeros.as_ptr(),
-        }
-    }
-
-    /// Pixels below the tile of the results from (y, x) on.
+    /// Pixels below the tile of the results at `place`: image, row, column.
     #[inline(always)]
-    pub fn tile(
-        &self,
-        images: &[f32],
-        image: usize,
-        y: usize,
-        x: usize,
-        zeros: &[f32],
-    ) -> [[*const f32; SIDE]; SIDE] {
-        let (y, x) = (y as isize + self.origin, x as isize + self.origin);
-        let row = |r: usize| [0, 1, 2, 3].map(|s| self.pixel(images, image, y + r as isize, x + s, zeros));
-        [row(0), row(1), row(2), row(3)]
+    pub fn tile(&self, images: &[f32], place: Place, zeros: &[f32]) -> [[*const f32; SIDE]; SIDE] {
+        self.square(images.as_ptr(), place, zeros)
     }
 
-    /// The 2×2 pixels of a tile of results.
+    /// The 2×2 pixels of a tile of results, from channel `first` on.
     #[inline(always)]
     pub fn results(
         &self,
         images: &[f32],
-        image: usize,
-        y: usize,
-        x: usize,
+        place: Place,
+        first: usize,
         zeros: &[f32],
     ) -> [[*const f32; STEP]; STEP] {
-        let (y, x) = (y as isize, x as isize);
-        let row = |r: isize| [0, 1].map(|s| self.pixel(images, image, y + r, x + s, zeros));
-        [row(0), row(1)]
+        self.square(images.as_ptr().wrapping_add(first), place, zeros)
+    }
+
+    /// Loops and plain sums: a closure here would be a function without the kernel's instructions.
+    #[inline(always)]
+    fn square<const S: usize>(
+        &self,
+        images: *const f32,
+        (image, y, x): Place,
+        zeros: &[f32],
+    ) -> [[*const f32; S]; S] {
+        let (y, x) = (y as isize + self.origin, x as isize + self.origin);
+        let row = (image * self.h) as isize + y;
+        let first = images.wrapping_offset((row * self.w as isize + x) * self.c as isize);
+        let mut at = [[zeros.as_ptr(); S]; S];
+        for r in 0..S {
+            // What is negative is large.
+            if (y + r as isize) as usize >= self.h {
+                continue;
+            }
+            for s in 0..S {
+                if ((x + s as isize) as usize) < self.w {
+                    at[r][s] = first.wrapping_add((r * self.w + s) * self.c);
+                }
+            }
+        }
+        at
     }
 }
 

@@ -42,8 +42,8 @@ pub(in super::super) fn weight_grad(way: Way, shape: &Shape, images: &[f32], dy:
         }
         for block in &blocks[shares.blocks(group)] {
             let len = way.depth(block.len());
-            let floats = Packing { len, wide: LINE }.floats(in_c);
-            let all = SIDE * (floats + Packing { len, wide: width }.floats(out_c));
+            let floats = Packing::new(len, LINE).floats(in_c);
+            let all = SIDE * (floats + Packing::new(len, width).floats(out_c));
             with_scratch(all, |scratch| {
                 let outer = Outer {
                     len,
@@ -116,7 +116,7 @@ impl Kernel for Accumulate<'_> {
 
 impl Accumulate<'_> {
     fn packings(&self) -> [Packing; 2] {
-        [LINE, self.outer.width].map(|wide| Packing { len: self.outer.len, wide })
+        [LINE, self.outer.width].map(|wide| Packing::new(self.outer.len, wide))
     }
 
     #[inline(always)]
@@ -128,20 +128,15 @@ impl Accumulate<'_> {
         let cols = (self.outer.panels.1 * width).min(out_c) - first;
         let gradients_to = self.gradients.wrapping_add(of_gradients.at(0, first));
         let zeros = self.zeros.as_ptr();
-        let pixels = |tile: usize| {
-            let (image, y, x) = self.grid.at(tile);
-            self.from.tile(self.images, image, y, x, self.zeros)
-        };
-        let gradients = |tile: usize| {
-            let (image, y, x) = self.grid.at(tile);
-            self.of.results(self.dy, image, y, x, self.zeros).map(|row| row.map(|at| at.wrapping_add(first)))
-        };
         let row = self.row;
+        let mut place = self.grid.at(self.block.start);
         for (sample, tile) in self.block.clone().step_by(self.way.values(1)).enumerate() {
             let to = Row { to: self.pixels, step: of_pixels.floats(in_c), packing: of_pixels, sample };
             let step = of_gradients.floats(out_c);
             let gradients_to = Row { to: gradients_to, step, packing: of_gradients, sample };
-            let (of, dy) = (pixels(tile), gradients(tile));
+            let of = self.from.tile(self.images, place, self.zeros);
+            let dy = self.of.results(self.dy, place, first, self.zeros);
+            place = self.grid.after(place);
             // SAFETY: pixels and gradients are in the images or zeros, and scratch has room.
             unsafe {
                 match self.way.factors {
@@ -156,7 +151,9 @@ impl Accumulate<'_> {
                     Factors::Pairs => {
                         let (mut next, mut next_dy) = ([[zeros; SIDE]; SIDE], [[zeros; STEP]; STEP]);
                         if tile + 1 < self.block.end {
-                            (next, next_dy) = (pixels(tile + 1), gradients(tile + 1));
+                            next = self.from.tile(self.images, place, self.zeros);
+                            next_dy = self.of.results(self.dy, place, first, self.zeros);
+                            place = self.grid.after(place);
                         }
                         transform::pixels_row_paired::<I>([&of, &next], row, in_c, to);
                         transform::gradients_row_paired::<I>([&dy, &next_dy], zeros, row, cols, gradients_to);
