@@ -167,6 +167,9 @@ fn forward_directly(
     after: Option<After<'_>>,
 ) -> Vec<f32> {
     let window = shape.window(way).flattened();
+    let panel = window.rows * window.row_len() * way.lanes() * packed.vectors;
+    let len = shape.out_c.div_ceil(packed.width) * panel;
+    assert_eq!((packed.panel, packed.values.len()), (panel, len), "weights prepared for another shape");
     let [out_h, out_w] = shape.out();
     let len = shape.n * out_h * out_w * shape.out_c;
     let mut out: Vec<f32> = Vec::with_capacity(len);

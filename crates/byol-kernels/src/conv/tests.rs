@@ -207,3 +207,16 @@ proptest! {
         prop_assert_eq!(&one, &pool(5).install(all));
     }
 }
+
+#[test]
+fn weights_of_another_shape_are_not_read() {
+    let direct = Shape { n: 1, h: 6, w: 6, in_c: 4, out_c: 5, kernel: [3, 3], stride: 1, padding: 1 };
+    for shape in [direct, Shape { in_c: 32, out_c: 32, ..direct }] {
+        let larger = Shape { in_c: shape.in_c + 8, ..shape };
+        let path = Path::current();
+        let weights = Prepared::new(path, &shape, &numbers(shape.out_c * shape.in_c * 9, 1));
+        let images = numbers(36 * larger.in_c, 2);
+        let panics = std::panic::catch_unwind(|| super::forward(path, &larger, &images, &weights, None));
+        assert!(panics.is_err(), "{shape:?}");
+    }
+}

@@ -106,6 +106,10 @@ pub(super) fn forward(
     after: Option<After<'_>>,
 ) -> Vec<f32> {
     let [out_h, out_w] = shape.out();
+    let panel = way.depth(shape.in_c) * way.lanes() * transformed.vectors;
+    let len = SIDE * SIDE * shape.out_c.div_ceil(transformed.width) * panel;
+    let there = (transformed.panel, transformed.values.len());
+    assert_eq!(there, (panel, len), "weights prepared for another shape");
     let origin = -(shape.padding as isize);
     let from = Plane { h: shape.h, w: shape.w, c: shape.in_c, origin };
     let to = Plane { h: out_h, w: out_w, c: shape.out_c, origin: 0 };
