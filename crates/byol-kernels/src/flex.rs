@@ -2,6 +2,8 @@
 //! what the kernels make lies channels last behind that, so that from one of them to the
 //! next nothing is copied.
 
+mod norms;
+
 use burn::backend::ops::{ActivationOps, FloatTensorOps, ModuleOps};
 use burn::backend::{Flex, IntDType};
 use burn::tensor::{DType, TensorData};
@@ -9,11 +11,12 @@ use burn::tensor::{DType, TensorData};
 use crate::conv::{self, Shape};
 use crate::isa::{Path, Way};
 use crate::kept;
-use crate::norm;
+use crate::norm::{self, Rectified};
 use crate::op::KernelOps;
-use crate::plain::{Conv, plain_affine, plain_conv2d, plain_weight_grad, plain_x_grad};
+use crate::plain::{Conv, plain_conv2d, plain_weight_grad, plain_x_grad};
 use crate::pool;
 use crate::sum;
+use norms::{affine, norm_forward, norm_grad};
 
 pub(crate) type Tensor = <Flex as burn::backend::BackendTypes>::FloatTensorPrimitive;
 
@@ -32,6 +35,18 @@ fn owned(x: Tensor) -> Vec<f32> {
     drop(x);
     // Cannot fail: f32, see the callers.
     last.into_data().try_into_vec().unwrap_or_default()
+}
+
+/// The values as they lie, for writing: the buffer itself if nobody else has it.
+fn straight(x: Tensor) -> Vec<f32> {
+    // Cannot fail: f32, see the callers.
+    x.into_data().try_into_vec().unwrap_or_default()
+}
+
+/// Whether all are f32 and of one shape.
+fn alike(tensors: &[&Tensor]) -> bool {
+    let same = |pair: &[&Tensor]| pair[0].layout().shape().to_vec() == pair[1].layout().shape().to_vec();
+    is_f32(tensors) && tensors.windows(2).all(same)
 }
 
 pub(crate) fn values(x: &Tensor) -> &[f32] {
@@ -201,6 +216,30 @@ impl KernelOps for Flex {
         x: Tensor,
         y: Tensor,
         gamma: Tensor,
+        beta: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        grad: Tensor,
+        epsilon: f64,
+        relu: bool,
+    ) -> (Tensor, Tensor, Tensor) {
+        if !fits(&x, &[&gamma, &beta, &mean, &variance], Some(&grad)) {
+            let grad = if relu { Self::relu_backward(y, grad) } else { grad };
+            let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad);
+            return (all.x_grad, all.gamma_grad, all.beta_grad);
+        }
+        let [gamma, beta, mean, variance] = [gamma, beta, mean, variance].map(|t| t.to_contiguous());
+        let of = [&gamma, &beta, &mean, &variance].map(values);
+        let (scale, offset) = norm::fold(of[0], of[1], of[2], of[3], epsilon);
+        let relu = if relu { Rectified::Again { scale: &scale, offset: &offset } } else { Rectified::Not };
+        let (dx, dgamma, dbeta, _) = norm_grad(x, relu, [&gamma, &mean, &variance], grad, epsilon, false);
+        (dx, dgamma, dbeta)
+    }
+
+    fn kernel_norm_add_grad(
+        x: Tensor,
+        y: Tensor,
+        gamma: Tensor,
         mean: Tensor,
         variance: Tensor,
         grad: Tensor,
@@ -213,27 +252,14 @@ impl KernelOps for Flex {
             let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad.clone());
             return (all.x_grad, all.gamma_grad, all.beta_grad, grad);
         }
-        let dims = last_dims(&x);
-        let [x, y] = [x, y].map(|t| channels_last(&t));
-        // Without a ReLU the gradient itself is the shortcut's.
-        let kept = ((shortcut && !relu) || !grad.is_unique()).then(|| grad.clone());
-        let last = kept.as_ref().map(channels_last);
         let [gamma, mean, variance] = [gamma, mean, variance].map(|t| t.to_contiguous());
-        let of = norm::Backward {
-            x: values(&x),
-            y: relu.then(|| values(&y)),
-            dy: match &last {
-                Some(dy) => values(dy).into(),
-                None => owned(grad).into(),
-            },
-            gamma: values(&gamma),
-            mean: values(&mean),
-            variance: values(&variance),
-            epsilon,
-        };
-        let all = norm::backward(Path::current(), of, relu && shortcut);
-        let shortcut = all.shortcut.map(|g| channels_first(g, &dims)).or(kept).unwrap_or(gamma);
-        (channels_first(all.x, &dims), vector(all.gamma), vector(all.beta), shortcut)
+        let (by_channel, y) = ([&gamma, &mean, &variance], channels_last(&y));
+        // Without a ReLU the gradient itself is the shortcut's.
+        let kept = (shortcut && !relu).then(|| grad.clone());
+        let relu = if relu { Rectified::By(values(&y)) } else { Rectified::Not };
+        let (dx, dgamma, dbeta, g) =
+            norm_grad(x, relu, by_channel, grad, epsilon, kept.is_none() && shortcut);
+        (dx, dgamma, dbeta, g.or(kept).unwrap_or(gamma))
     }
 
     fn kernel_max_pool(x: Tensor, kernel: usize, stride: usize, padding: usize) -> Tensor {
@@ -272,7 +298,7 @@ impl KernelOps for Flex {
             .x_grad;
         };
         let [x, y, grad] = [x, y, grad].map(|t| channels_last(&t));
-        let dx = pool::backward(&shape, values(&x), values(&y), values(&grad));
+        let dx = pool::backward(Path::current(), &shape, values(&x), values(&y), values(&grad));
         channels_first(dx, &[shape.n, shape.h, shape.w, shape.channels])
     }
 
@@ -285,17 +311,32 @@ impl KernelOps for Flex {
     }
 
     fn kernel_weighted_sum(a: Tensor, b: Tensor, alpha: f64, beta: f64) -> Tensor {
-        let dims = a.layout().shape().to_vec();
-        let alike = b.layout().shape().to_vec() == dims && is_f32(&[&a, &b]);
-        if !alike || !a.is_contiguous() {
+        if !alike(&[&a, &b]) || !a.is_contiguous() {
             let (a, b) = (Self::float_mul_scalar(a, alpha.into()), Self::float_mul_scalar(b, beta.into()));
             return Self::float_add(a, b);
         }
-        let b = b.to_contiguous();
-        // Cannot fail: f32. The buffer itself if nobody else has it.
-        let a: Vec<f32> = a.into_data().try_into_vec().unwrap_or_default();
-        let sum = sum::weighted(Path::current(), a, alpha as f32, values(&b), beta as f32);
+        let (dims, b) = (a.layout().shape().to_vec(), b.to_contiguous());
+        let sum = sum::weighted(Path::current(), straight(a), alpha as f32, values(&b), beta as f32);
         Tensor::from_data(TensorData::new(sum, dims))
+    }
+
+    fn kernel_momentum_step(
+        w: Tensor,
+        m: Tensor,
+        g: Tensor,
+        weight_decay: f64,
+        momentum: f64,
+        lr: f64,
+    ) -> (Tensor, Tensor) {
+        if !alike(&[&w, &m, &g]) || !w.is_contiguous() || !m.is_contiguous() {
+            let d = Self::kernel_weighted_sum(g, w.clone(), 1.0, weight_decay);
+            let m = Self::kernel_weighted_sum(m, d, momentum, 1.0);
+            return (Self::kernel_weighted_sum(w, m.clone(), 1.0, -lr), m);
+        }
+        let (dims, g) = (w.layout().shape().to_vec(), g.to_contiguous());
+        let by = [weight_decay as f32, momentum as f32, lr as f32];
+        let (w, m) = sum::momentum_step(Path::current(), straight(w), straight(m), values(&g), by);
+        (Tensor::from_data(TensorData::new(w, dims.clone())), Tensor::from_data(TensorData::new(m, dims)))
     }
 }
 
@@ -340,46 +381,4 @@ fn conv2d_affine(
     });
     let [h, w] = shape.out();
     channels_first(y, &[shape.n, h, w, shape.out_c])
-}
-
-fn norm_forward(
-    x: Tensor,
-    gamma: &Tensor,
-    beta: &Tensor,
-    shortcut: Option<&Tensor>,
-    epsilon: f64,
-    relu: bool,
-) -> (Tensor, Tensor, Tensor) {
-    let dims = last_dims(&x);
-    let (gamma, beta) = (gamma.to_contiguous(), beta.to_contiguous());
-    let path = Path::current();
-    let batch = norm::statistics(path, values(&channels_last(&x)), values(&gamma).len());
-    let (scale, offset) = norm::fold(values(&gamma), values(&beta), &batch.mean, &batch.variance, epsilon);
-    let y = affine_values(x, &scale, &offset, shortcut, relu);
-    (channels_first(y, &dims), vector(batch.mean), vector(batch.variance))
-}
-
-/// Over the buffer of `x`, if nobody else has it.
-fn affine_values(
-    x: Tensor,
-    scale: &[f32],
-    offset: &[f32],
-    shortcut: Option<&Tensor>,
-    relu: bool,
-) -> Vec<f32> {
-    let shortcut = shortcut.map(channels_last);
-    let (path, shortcut) = (Path::current(), shortcut.as_ref().map(values));
-    if x.is_unique() {
-        return norm::affine(path, owned(x), scale, offset, shortcut, relu);
-    }
-    norm::affine(path, values(&channels_last(&x)), scale, offset, shortcut, relu)
-}
-
-fn affine(x: Tensor, scale: Tensor, offset: Tensor, shortcut: Option<Tensor>, relu: bool) -> Tensor {
-    if !fits(&x, &[&scale, &offset], shortcut.as_ref()) {
-        return plain_affine::<Flex>(x, scale, offset, shortcut, relu);
-    }
-    let dims = last_dims(&x);
-    let (scale, offset) = (scale.to_contiguous(), offset.to_contiguous());
-    channels_first(affine_values(x, values(&scale), values(&offset), shortcut.as_ref(), relu), &dims)
 }

@@ -12,7 +12,7 @@
 //!   if asked for, in two passes each way. [`affine`] is the same with given factors.
 //! * [`autocast`]: convolutions of bf16 values, summed in f32 ([`Precision`]). [`weights_kept`]: weights
 //!   are packed once for several passes.
-//! * [`max_pool2d`], and [`weighted_sum`] for what optimisers do.
+//! * [`max_pool2d`], and [`weighted_sum`] and [`momentum_step`] for averages and optimisers.
 //! * [`Floor`]: what the machine could do at most, beside which a time is seen.
 //! * [`nn`]: Burn's layers by these operations, under Burn's names: change `use burn::nn` to
 //!   `use byol_kernels::nn`.
@@ -104,8 +104,8 @@ fn has_kernels<const D: usize>(_: &Tensor<D>) -> bool {
 /// `x`: `[N, C, H, W]`; `weight`: `[O, C, h, w]`; result:
 /// `[N, O, (H + 2 padding − h) / stride + 1, (W + 2 padding − w) / stride + 1]`.
 ///
-/// A 3×3 window may see up to a pixel beyond its own where a value is infinite or no number: the
-/// results near it are no numbers then.
+/// A 3×3 window, and in bf16 one of few channels, may see up to a pixel beyond its own where a value is
+/// infinite or no number: the results near it are no numbers then.
 ///
 /// # Panics
 ///
@@ -278,6 +278,32 @@ pub fn weighted_sum<const D: usize>(a: Tensor<D>, alpha: f64, b: Tensor<D>, beta
         return Tensor::from_dispatch(<Dispatch as KernelOps>::kernel_weighted_sum(a, b, alpha, beta));
     }
     a.mul_scalar(alpha) + b.mul_scalar(beta)
+}
+
+/// A step of descent with momentum, in one pass and in the memory of w and m where nobody else has it:
+///
+/// ```text
+/// m = momentum · m + (g + weight_decay · w)
+/// w = w − lr · m
+/// ```
+///
+/// The values afterwards, w before m.
+pub fn momentum_step<const D: usize>(
+    w: Tensor<D>,
+    m: Tensor<D>,
+    g: Tensor<D>,
+    weight_decay: f64,
+    momentum: f64,
+    lr: f64,
+) -> (Tensor<D>, Tensor<D>) {
+    #[cfg(feature = "flex")]
+    if is_on_flex(&w) {
+        let (w, m, g) = (w.into_dispatch(), m.into_dispatch(), g.into_dispatch());
+        let (w, m) = <Dispatch as KernelOps>::kernel_momentum_step(w, m, g, weight_decay, momentum, lr);
+        return (Tensor::from_dispatch(w), Tensor::from_dispatch(m));
+    }
+    let m = m.mul_scalar(momentum) + (g + w.clone().mul_scalar(weight_decay));
+    (w - m.clone().mul_scalar(lr), m)
 }
 
 /// The crate's page, whose example is a test.

@@ -103,9 +103,26 @@ pub trait KernelOps: Backend {
         (if relu { Self::relu(sum) } else { sum }, batch.mean, batch.variance)
     }
 
+    /// Gradients of [`kernel_norm`](Self::kernel_norm): for x, γ, β. `y` is the result.
+    fn kernel_norm_grad(
+        x: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        _beta: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let grad = if relu { Self::relu_backward(y, grad) } else { grad };
+        let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad);
+        (all.x_grad, all.gamma_grad, all.beta_grad)
+    }
+
     /// Gradients of [`kernel_norm_add`](Self::kernel_norm_add): for x, γ, β, shortcut; the last is
     /// any tensor unless `shortcut`. `y` is the result.
-    fn kernel_norm_grad(
+    fn kernel_norm_add_grad(
         x: FloatTensor<Self>,
         y: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -179,6 +196,20 @@ pub trait KernelOps: Backend {
         let (a, b) = (Self::float_mul_scalar(a, alpha.into()), Self::float_mul_scalar(b, beta.into()));
         Self::float_add(a, b)
     }
+
+    /// A step of descent with momentum: w and m.
+    fn kernel_momentum_step(
+        w: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        weight_decay: f64,
+        momentum: f64,
+        lr: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let d = Self::kernel_weighted_sum(g, w.clone(), 1.0, weight_decay);
+        let m = Self::kernel_weighted_sum(m, d, momentum, 1.0);
+        (Self::kernel_weighted_sum(w, m.clone(), 1.0, -lr), m)
+    }
 }
 
 /// Tensors of the inner back end.
@@ -212,19 +243,17 @@ impl<B: KernelOps> Backward<B, 2> for Conv2d {
     }
 }
 
-/// x, y, γ, mean, variance, ε, ReLU.
-type NormState<B> = (Inner<B>, Inner<B>, Inner<B>, Inner<B>, Inner<B>, f64, bool);
-
 #[derive(Debug)]
 struct Norm;
 
 impl<B: KernelOps> Backward<B, 3> for Norm {
-    type State = NormState<B>;
+    /// x, y, γ, β, mean, variance, ε, ReLU.
+    type State = (Inner<B>, Inner<B>, Inner<B>, Inner<B>, Inner<B>, Inner<B>, f64, bool);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let (x, y, gamma, mean, variance, epsilon, relu) = ops.state;
-        let all = B::kernel_norm_grad(x, y, gamma, mean, variance, grad, epsilon, relu, false);
+        let (x, y, gamma, beta, mean, variance, epsilon, relu) = ops.state;
+        let all = B::kernel_norm_grad(x, y, gamma, beta, mean, variance, grad, epsilon, relu);
         for (node, grad) in ops.parents.into_iter().zip([all.0, all.1, all.2]) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, grad);
@@ -237,13 +266,14 @@ impl<B: KernelOps> Backward<B, 3> for Norm {
 struct NormAdd;
 
 impl<B: KernelOps> Backward<B, 4> for NormAdd {
-    type State = NormState<B>;
+    /// x, y, γ, mean, variance, ε, ReLU.
+    type State = (Inner<B>, Inner<B>, Inner<B>, Inner<B>, Inner<B>, f64, bool);
 
     fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
         let (x, y, gamma, mean, variance, epsilon, relu) = ops.state;
-        let all =
-            B::kernel_norm_grad(x, y, gamma, mean, variance, grad, epsilon, relu, ops.parents[3].is_some());
+        let shortcut = ops.parents[3].is_some();
+        let all = B::kernel_norm_add_grad(x, y, gamma, mean, variance, grad, epsilon, relu, shortcut);
         for (node, grad) in ops.parents.into_iter().zip([all.0, all.1, all.2, all.3]) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, grad);
@@ -305,8 +335,9 @@ impl<B: KernelOps, C: CheckpointStrategy> KernelOps for Autodiff<B, C> {
         let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
         let (output, mean, variance) = match Norm.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let (y, mean, variance) = B::kernel_norm(x.clone(), gamma.clone(), beta, epsilon, relu);
-                let state = (x, y.clone(), gamma, mean.clone(), variance.clone(), epsilon, relu);
+                let (y, mean, variance) =
+                    B::kernel_norm(x.clone(), gamma.clone(), beta.clone(), epsilon, relu);
+                let state = (x, y.clone(), gamma, beta, mean.clone(), variance.clone(), epsilon, relu);
                 (prep.finish(state, y), mean, variance)
             }
             OpsKind::UnTracked(prep) => {

@@ -79,37 +79,58 @@ impl Kernel for Forward<'_> {
 
 /// Gradient of the images: each result's goes to the first value of its window that is as
 /// large, in reading order, as in PyTorch.
-pub(crate) fn backward(shape: &Shape, images: &[f32], results: &[f32], dy: &[f32]) -> Vec<f32> {
+pub(crate) fn backward(path: Path, shape: &Shape, images: &[f32], results: &[f32], dy: &[f32]) -> Vec<f32> {
     let ([out_h, out_w], c) = (shape.out(), shape.channels);
     let mut dx = vec![0f32; shape.n * shape.h * shape.w * c];
     let (from, to) = (shape.h * shape.w * c, out_h * out_w * c);
     let results = results.par_chunks_exact(to.max(1)).zip(dy.par_chunks_exact(to.max(1)));
     let images = images.par_chunks_exact(from.max(1)).zip(results);
     dx.par_chunks_exact_mut(from.max(1)).zip(images).for_each_init(
-        || vec![false; c],
-        |found, (dx, (x, (y, dy)))| {
-            for oy in 0..out_h {
-                for ox in 0..out_w {
-                    let at = (oy * out_w + ox) * c;
-                    let (y, dy) = (&y[at..at + c], &dy[at..at + c]);
-                    found.fill(false);
-                    for iy in shape.window(oy, shape.h) {
-                        for ix in shape.window(ox, shape.w) {
-                            let at = (iy * shape.w + ix) * c;
-                            let (x, dx) = (&x[at..at + c], &mut dx[at..at + c]);
-                            for i in 0..c {
-                                let same = (x[i] == y[i]) | (x[i].is_nan() & y[i].is_nan());
-                                let here = !found[i] & same;
-                                dx[i] += if here { dy[i] } else { 0.0 };
-                                found[i] |= here;
-                            }
+        || vec![0.0; c],
+        |left, (dx, (x, (y, dy)))| {
+            // SAFETY: the lengths are checked there.
+            unsafe { run(path, Backward { shape, x, y, dy, left, dx }) };
+        },
+    );
+    dx
+}
+
+struct Backward<'a> {
+    shape: &'a Shape,
+    x: &'a [f32],
+    y: &'a [f32],
+    dy: &'a [f32],
+    /// Of a result's gradient what no value has had yet, by channel.
+    left: &'a mut [f32],
+    dx: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    /// Plain loops, which the compiler makes vectors of.
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        let Self { shape, x, y, dy, left, dx } = self;
+        let ([out_h, out_w], c) = (shape.out(), shape.channels);
+        let left = &mut left[..c];
+        for oy in 0..out_h {
+            for ox in 0..out_w {
+                let at = (oy * out_w + ox) * c;
+                let y = &y[at..at + c];
+                left.copy_from_slice(&dy[at..at + c]);
+                for iy in shape.window(oy, shape.h) {
+                    for ix in shape.window(ox, shape.w) {
+                        let at = (iy * shape.w + ix) * c;
+                        let (x, dx) = (&x[at..at + c], &mut dx[at..at + c]);
+                        for i in 0..c {
+                            let same = (x[i] == y[i]) | (x[i].is_nan() & y[i].is_nan());
+                            dx[i] += if same { left[i] } else { 0.0 };
+                            left[i] = if same { 0.0 } else { left[i] };
                         }
                     }
                 }
             }
-        },
-    );
-    dx
+        }
+    }
 }
 
 #[cfg(test)]
@@ -157,8 +178,8 @@ mod tests {
                 let got = forward(path, &shape, &x);
                 let bits = |of: &[f32]| of.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
                 prop_assert_eq!(bits(&got), bits(&y));
+                prop_assert_eq!(&backward(path, &shape, &x, &y, &dy), &dx);
             }
-            prop_assert_eq!(&backward(&shape, &x, &y, &dy), &dx);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! α · a + β · b, value by value.
+//! What optimisers and averages do, value by value.
 
 use rayon::prelude::*;
 
@@ -49,6 +49,63 @@ impl Kernel for Weighted<'_> {
     }
 }
 
+/// A step of descent with momentum, see [`crate::momentum_step`]: w and m in their places. The same bits
+/// as three weighted sums.
+pub(crate) fn momentum_step(
+    path: Path,
+    mut w: Vec<f32>,
+    mut m: Vec<f32>,
+    g: &[f32],
+    [weight_decay, momentum, lr]: [f32; 3],
+) -> (Vec<f32>, Vec<f32>) {
+    assert!(w.len() == g.len() && m.len() == g.len(), "sums of different lengths");
+    let part = |w: &mut [f32], m: &mut [f32], g: &[f32]| {
+        // SAFETY: as long as each other.
+        unsafe { run(path, Momentum { w, m, g, weight_decay, momentum, lr }) };
+    };
+    if w.len() <= PART {
+        part(&mut w, &mut m, g);
+    } else {
+        let both = w.par_chunks_mut(PART).zip(m.par_chunks_mut(PART));
+        both.zip(g.par_chunks(PART)).for_each(|((w, m), g)| part(w, m, g));
+    }
+    (w, m)
+}
+
+struct Momentum<'a> {
+    w: &'a mut [f32],
+    m: &'a mut [f32],
+    g: &'a [f32],
+    weight_decay: f32,
+    momentum: f32,
+    lr: f32,
+}
+
+impl Kernel for Momentum<'_> {
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        let len = self.w.len().min(self.m.len()).min(self.g.len());
+        let (w, m, g) = (self.w.as_mut_ptr(), self.m.as_mut_ptr(), self.g.as_ptr());
+        let mut at = 0;
+        // SAFETY: at + n is at most the length of all.
+        unsafe {
+            let (weight_decay, momentum, lr) =
+                (I::splat(self.weight_decay), I::splat(self.momentum), I::splat(-self.lr));
+            let (one, zero) = (I::splat(1.0), I::splat(0.0));
+            while at < len {
+                let n = (len - at).min(I::LANES);
+                let before = load::<I>(w.add(at), n);
+                let d = I::mul_add(before, weight_decay, load::<I>(g.add(at), n));
+                let kept = I::mul_add(load::<I>(m.add(at), n), momentum, zero);
+                let after = I::mul_add(d, one, kept);
+                store::<I>(m.add(at), after, n);
+                store::<I>(w.add(at), I::mul_add(after, lr, before), n);
+                at += n;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +132,23 @@ mod tests {
                 if path != Path::Portable {
                     prop_assert_eq!(bits.get_or_insert_with(|| got.clone()), &got);
                 }
+            }
+        }
+
+        #[test]
+        fn a_step_is_three_sums(
+            len in prop_oneof![0usize..70, PART - 3..PART + 70],
+            weight_decay in 0f32..0.1, momentum in 0f32..1.0, lr in 0f32..2.0,
+        ) {
+            let value = |i: usize, seed: usize| ((i * 7919 + seed) % 1009) as f32 / 500.0 - 1.0;
+            let of = |seed| (0..len).map(|i| value(i, seed)).collect::<Vec<f32>>();
+            let (w, m, g) = (of(3), of(5), of(7));
+            for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
+                let d = weighted(path, g.clone(), 1.0, &w, weight_decay);
+                let next = weighted(path, m.clone(), momentum, &d, 1.0);
+                let expected = weighted(path, w.clone(), 1.0, &next, -lr);
+                let got = momentum_step(path, w.clone(), m.clone(), &g, [weight_decay, momentum, lr]);
+                prop_assert_eq!(got, (expected, next));
             }
         }
     }

@@ -198,6 +198,7 @@ pub fn normalisations_are_burns() {
         let (x, s) = (random([4, 6, 5, 3]), random([4, 6, 5, 3]));
         let (gamma, beta) = (random([6]), random([6]));
         let with = shortcut.then(|| s.clone());
+        let kept = x.clone().mul_scalar(1.0);
         let ours =
             byol_kernels::batch_norm_train(x.clone(), gamma.clone(), beta.clone(), with, rectify, 1e-5);
         let batch = batch_norm_train(x.clone(), gamma.clone(), beta.clone(), 1e-5);
@@ -214,6 +215,7 @@ pub fn normalisations_are_burns() {
         if shortcut {
             assert_same("shortcut's", s.grad(&a).unwrap(), s.grad(&b).unwrap());
         }
+        assert_same("what others have stays", x, kept);
     }
 }
 
@@ -332,6 +334,30 @@ pub fn weighted_sums_are_burns() {
     assert_same("turned", byol_kernels::weighted_sum(a.clone(), 0.9, turned, -0.3), expected.clone());
     let turned = a.transpose().mul_scalar(1.0).transpose();
     assert_same("turned", byol_kernels::weighted_sum(turned, 0.9, b, -0.3), expected);
+}
+
+/// In place or not, in any layout.
+#[test]
+pub fn steps_with_momentum_are_burns() {
+    let device = Device::flex();
+    let draw = || Tensor::<2>::random([30, 50], Distribution::Default, &device);
+    let (w, m, g) = (draw(), draw(), draw());
+    let next = m.clone().mul_scalar(0.9) + g.clone() + w.clone().mul_scalar(0.01);
+    let expected = (w.clone() - next.clone().mul_scalar(0.3), next);
+    let turned = |x: &Tensor<2>| x.clone().transpose().mul_scalar(1.0).transpose();
+    let same = |what: &str, [w, m, g]: [Tensor<2>; 3]| {
+        let got = byol_kernels::momentum_step(w, m, g, 0.01, 0.9, 0.3);
+        assert_same(what, got.0, expected.0.clone());
+        assert_same(what, got.1, expected.1.clone());
+    };
+    let kept = [&w, &m].map(|x| x.clone().mul_scalar(1.0));
+    same("held by others", [w.clone(), m.clone(), g.clone()]);
+    assert_same("what others have stays", w.clone(), kept[0].clone());
+    assert_same("what others have stays", m.clone(), kept[1].clone());
+    same("turned gradient", [w.clone(), m.clone(), turned(&g)]);
+    same("turned weights", [turned(&w), m.clone(), g.clone()]);
+    same("turned momentum", [w.clone(), turned(&m), g.clone()]);
+    same("in place", [w, m, g]);
 }
 
 /// Tracked tensors have their gradients.

@@ -21,6 +21,7 @@ fn every_path_is_burns() {
         burns::poolings_are_burns();
         burns::evaluation_is_differentiable_too();
         burns::weighted_sums_are_burns();
+        burns::steps_with_momentum_are_burns();
         burns::no_number_is_hidden();
     }
     // In the same test, for what is forced is the whole process's.

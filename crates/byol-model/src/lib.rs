@@ -62,7 +62,7 @@ pub use onnx::onnx_bytes;
 pub use precision::{Precision, passes};
 pub use resnet::{EncoderCost, ResNet, ResNetConfig, Stem, Version};
 pub use roles::{Role, role};
-pub use sum::weighted_sum;
+pub use sum::{momentum_step, weighted_sum};
 pub use target::{TargetInit, TargetNetwork};
 pub use weights::{
     EncoderDescription, Loaded, NamedTensor, Normalization, Preprocessing, Resampling, TensorValues,

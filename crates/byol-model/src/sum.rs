@@ -13,3 +13,24 @@ pub fn weighted_sum<const D: usize>(a: Tensor<D>, alpha: f64, b: Tensor<D>, beta
         times(a, alpha) + times(b, beta)
     }
 }
+
+/// A step of descent with momentum, m = momentum · m + (g + weight_decay · w) and w = w − lr · m: the
+/// values afterwards, w before m. With feature `kernels` in one pass on the CPU, and in their memory where
+/// nobody else has it.
+pub fn momentum_step<const D: usize>(
+    w: Tensor<D>,
+    m: Tensor<D>,
+    g: Tensor<D>,
+    weight_decay: f64,
+    momentum: f64,
+    lr: f64,
+) -> (Tensor<D>, Tensor<D>) {
+    #[cfg(feature = "kernels")]
+    return byol_kernels::momentum_step(w, m, g, weight_decay, momentum, lr);
+    #[cfg(not(feature = "kernels"))]
+    {
+        let d = weighted_sum(g, 1.0, w.clone(), weight_decay);
+        let m = weighted_sum(m, momentum, d, 1.0);
+        (weighted_sum(w, 1.0, m.clone(), -lr), m)
+    }
+}

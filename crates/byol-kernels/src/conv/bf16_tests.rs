@@ -256,6 +256,22 @@ proptest! {
         check(&Shape { n, h, w, in_c, out_c, kernel, stride, padding });
     }
 
+    /// Where pairs are of neighbours in a row.
+    #[test]
+    fn few_channels_are_right(
+        n in 1usize..4,
+        h in 1usize..12,
+        w in 1usize..30,
+        in_c in 1usize..9,
+        out_c in 1usize..40,
+        kernel in prop::array::uniform2(1usize..8),
+        stride in 1usize..5,
+        padding in 0usize..4,
+    ) {
+        prop_assume!(h + 2 * padding >= kernel[0] && w + 2 * padding >= kernel[1]);
+        check(&Shape { n, h, w, in_c, out_c, kernel, stride, padding });
+    }
+
     /// Where windows are filtered with fewer products.
     #[test]
     fn wide_shapes_are_right(

@@ -9,6 +9,7 @@ mod after;
 pub(crate) mod bf16;
 mod outer;
 mod pack;
+mod shape;
 mod taps;
 pub(crate) mod tile;
 mod weight_grad;
@@ -20,52 +21,10 @@ use rayon::prelude::*;
 use crate::isa::{Isa, Kernel, Way, run};
 pub(crate) use after::After;
 use pack::{Layout, Packed, Weights, most_pixels, vectors};
+pub(crate) use shape::Shape;
 use tile::{Reads, Writes, correlating, correlating_few};
 use window::{Slab, Source, Window, tiles};
 use winograd::Transformed;
-
-/// Sizes of a convolution with square stride and padding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Shape {
-    pub n: usize,
-    pub h: usize,
-    pub w: usize,
-    pub in_c: usize,
-    pub out_c: usize,
-    pub kernel: [usize; 2],
-    pub stride: usize,
-    pub padding: usize,
-}
-
-impl Shape {
-    /// Height and width of the results.
-    pub fn out(&self) -> [usize; 2] {
-        let side = |side: usize, kernel: usize| (side + 2 * self.padding - kernel) / self.stride + 1;
-        [side(self.h, self.kernel[0]), side(self.w, self.kernel[1])]
-    }
-
-    fn window(&self, way: Way) -> Window {
-        let [out_h, out_w] = self.out();
-        let origin = -(self.padding as isize);
-        Window {
-            in_h: self.h,
-            in_w: self.w,
-            channels: self.in_c,
-            in_c: way.depth(self.in_c),
-            rows: self.kernel[0],
-            cols: self.kernel[1],
-            step: self.stride,
-            origin: (origin, origin),
-            out_h,
-            out_w,
-            out_c: self.out_c,
-        }
-    }
-
-    fn layout(&self) -> Layout {
-        Layout { out_c: self.out_c, rows: self.kernel[0], cols: self.kernel[1], in_c: self.in_c }
-    }
-}
 
 /// Writes to disjoint places from several threads.
 #[derive(Clone, Copy)]
@@ -153,6 +112,15 @@ pub(crate) fn weight_grad(way: impl Into<Way>, shape: &Shape, images: &[f32], dy
 fn packed(way: Way, shape: &Shape, weights: &[f32]) -> Packed {
     let [kh, kw] = shape.kernel;
     let vectors = vectors(way.lanes(), shape.out_c, shape.window(way).flattened().out_w);
+    if shape.pairs_in_rows(way) {
+        // As pixels have them: `[out_c][row][column][in_c]`.
+        let (out, of, in_c) = (shape.in_c * kh * kw, kh * kw, shape.in_c);
+        let at = |i: usize| i / out * out + i % in_c * of + i % out / in_c;
+        let turned: Vec<f32> = (0..weights.len()).map(|i| weights[at(i)]).collect();
+        let row = kw * in_c;
+        let weights = Weights { values: &turned, start: 0, out, strides: [row as isize, 0, 1] };
+        return Layout { cols: 1, in_c: row, ..shape.layout() }.pack(weights, way, vectors);
+    }
     let strides = [kw, 1, kh * kw].map(|stride| stride as isize);
     let weights = Weights { values: weights, start: 0, out: shape.in_c * kh * kw, strides };
     shape.layout().pack(weights, way, vectors)
@@ -217,6 +185,7 @@ fn input_grad_directly(
             in_w: out_w,
             channels: shape.out_c,
             in_c: way.depth(shape.out_c),
+            in_rows: false,
             rows,
             cols,
             step: 1,
@@ -341,7 +310,7 @@ impl Correlate<'_> {
     #[inline(always)]
     unsafe fn all<I: Isa, const C: usize>(self) {
         let Self { window, slab, source, packed, tiles, to, place, after } = self;
-        let step = source.step * window.in_c;
+        let step = source.across;
         let row_of_weights = window.row_len() * packed.width;
         let rows = if packed.panel > PANEL { 1 } else { window.rows };
         for (panel, weights) in packed.values.chunks_exact(packed.panel).enumerate() {

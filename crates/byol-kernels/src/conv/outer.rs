@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::Shared;
 use super::tile::{Pixels, Sums, accumulating};
 use super::window::tiles;
-use crate::isa::{Isa, load, store};
+use crate::isa::{Isa, Kernel, Path, load, run, store};
 
 /// Samples of a block: their lines of a few channels stay in a core's first-level cache.
 pub(super) const SAMPLES: usize = 128;
@@ -228,18 +228,41 @@ impl Partials {
     /// # Safety
     ///
     /// All of them were written.
-    pub unsafe fn total(&mut self) -> &[f32] {
+    pub unsafe fn total(&mut self, path: Path) -> &[f32] {
         // SAFETY: as many were asked for, and written.
         unsafe { self.values.set_len(self.groups * self.len) };
         let (sum, rest) = self.values.split_at_mut(self.len);
-        sum.par_chunks_mut(4096).enumerate().for_each(|(i, sum)| {
-            for part in rest.chunks_exact(self.len) {
-                for (sum, x) in sum.iter_mut().zip(&part[i * 4096..]) {
-                    *sum += x;
-                }
-            }
-        });
+        if !rest.is_empty() {
+            sum.par_chunks_mut(SUMS).enumerate().for_each(|(i, sum)| {
+                // SAFETY: the lengths are checked there.
+                unsafe { run(path, Total { sum, rest, len: self.len, at: i * SUMS }) };
+            });
+        }
         sum
+    }
+}
+
+/// Sums that are added by one task.
+const SUMS: usize = 4096;
+
+/// Some of the sums of the groups behind the first, `len` each, added to the first's.
+struct Total<'a> {
+    sum: &'a mut [f32],
+    rest: &'a [f32],
+    len: usize,
+    at: usize,
+}
+
+impl Kernel for Total<'_> {
+    /// Plain loops, which the compiler makes vectors of.
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        for part in self.rest.chunks_exact(self.len) {
+            let part = &part[self.at..self.at + self.sum.len()];
+            for i in 0..part.len() {
+                self.sum[i] += part[i];
+            }
+        }
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn weight_grad(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -
         }
     });
     // SAFETY: the tasks cleared all of it.
-    unpack(unsafe { partials.total() }, taps, in_c, out_c, width)
+    unpack(unsafe { partials.total(way.path) }, taps, in_c, out_c, width)
 }
 
 /// `[out_c][in_c][tap]` out of `[tap][panel][in_c][result channel of the panel]`.

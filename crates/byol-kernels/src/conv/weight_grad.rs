@@ -65,7 +65,7 @@ fn sum(way: Way, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
         }
     });
     // SAFETY: the tasks cleared all of it.
-    shape.layout().unpack(unsafe { partials.total() }, width)
+    shape.layout().unpack(unsafe { partials.total(way.path) }, width)
 }
 
 struct Accumulate<'a> {

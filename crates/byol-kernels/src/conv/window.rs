@@ -18,6 +18,9 @@ pub(crate) struct Window {
     pub channels: usize,
     /// Factors of a pixel: as many, or half of them.
     pub in_c: usize,
+    /// Whether factors are pairs of values side by side in a row, whatever their channels: of an odd
+    /// number of channels fewer than pairs of channels.
+    pub in_rows: bool,
     pub rows: usize,
     pub cols: usize,
     pub step: usize,
@@ -45,8 +48,9 @@ pub(crate) struct Source {
     /// Floats from an image to the next, from an input row to the next.
     pub image: usize,
     pub row: usize,
-    /// Pixels from a window to the next.
+    /// Rows from a window to the next, and floats from a window to the next in a row.
     pub step: usize,
+    pub across: usize,
 }
 
 thread_local! {
@@ -59,9 +63,14 @@ impl Window {
         self.in_h * self.in_w * self.channels
     }
 
-    /// Values of a row of the window, which lie side by side.
+    /// Factors of a row of the window, which lie side by side.
     pub fn row_len(&self) -> usize {
-        self.cols * self.in_c
+        self.factors(self.cols)
+    }
+
+    /// Factors of so many pixels of a row.
+    fn factors(&self, pixels: usize) -> usize {
+        if self.in_rows { (pixels * self.channels).div_ceil(2) } else { pixels * self.in_c }
     }
 
     /// A window of one pixel that covers the image sees no rows: a few of them side by side, as many
@@ -98,7 +107,7 @@ impl Window {
     /// Cuts `n` images: whole ones together where they are small, rows of one where it is large.
     /// The same for any number of threads.
     pub fn slabs(&self, n: usize) -> Vec<Slab> {
-        let row = self.padded_w() * self.in_c;
+        let row = self.factors(self.padded_w());
         let image = self.input_rows(self.out_h) * row;
         if image <= SLAB {
             let together = (SLAB / image.max(1)).clamp(1, n.div_ceil(16).max(1));
@@ -121,22 +130,22 @@ impl Window {
     /// Calls `with` with the slab's input: the images themselves where the window stays
     /// inside and they are factors already, else a copy with zeros around.
     pub fn with_source<R>(&self, way: Way, images: &[f32], slab: &Slab, with: impl FnOnce(Source) -> R) -> R {
-        let step = self.step;
+        let (step, across) = (self.step, self.factors(self.step));
         if !way.is_pairs() && self.is_inside() {
             let row = self.in_w * self.in_c;
             let first = slab.images.start * self.in_len()
                 + (self.origin.0 as usize + slab.ys.start * self.step) * row
                 + self.origin.1 as usize * self.in_c;
-            return with(Source { base: images[first..].as_ptr(), image: self.in_len(), row, step });
+            return with(Source { base: images[first..].as_ptr(), image: self.in_len(), row, step, across });
         }
         SCRATCH.with_borrow_mut(|scratch| {
             if way.is_pairs() && step > 1 && (self.rows, self.cols) == (1, 1) && self.is_inside() {
                 // Only the pixels that are seen.
                 let (row, image) = self.gather(way, images, slab, scratch);
-                return with(Source { base: scratch.as_ptr(), image, row, step: 1 });
+                return with(Source { base: scratch.as_ptr(), image, row, step: 1, across: self.in_c });
             }
             let (row, image) = self.copy(way, images, slab, scratch);
-            with(Source { base: scratch.as_ptr(), image, row, step })
+            with(Source { base: scratch.as_ptr(), image, row, step, across })
         })
     }
 
@@ -171,31 +180,38 @@ impl Window {
     fn copy(&self, way: Way, images: &[f32], slab: &Slab, scratch: &mut Vec<f32>) -> (usize, usize) {
         let n_rows = self.input_rows(slab.ys.len());
         let (width, c) = (self.padded_w(), self.in_c);
-        let image_len = n_rows * width * c;
+        let row = self.factors(width);
+        let image_len = n_rows * row;
         reserve(scratch, slab.images.len() * image_len);
+        let mut whole = vec![0.0; if self.in_rows { width * self.channels } else { 0 }];
         // Columns of the image that are seen, and where they go.
         let left = (-self.origin.1).clamp(0, width as isize) as usize;
         let from = self.origin.1.max(0) as usize;
         let n_cols = self.in_w.saturating_sub(from).min(width - left);
-        let mut rows = scratch.chunks_exact_mut((width * c).max(1));
+        let mut rows = scratch.chunks_exact_mut(row.max(1));
         for image in slab.images.clone() {
             let pixels = &images[image * self.in_len()..][..self.in_len()];
             for i in 0..n_rows {
                 // As many rows as chunks: see `image_len`.
-                let Some(to) = rows.next() else { return (width * c, image_len) };
+                let Some(to) = rows.next() else { return (row, image_len) };
                 let y = self.origin.0 + (slab.ys.start * self.step + i) as isize;
                 if y < 0 || y as usize >= self.in_h {
                     to.fill(0.0);
                     continue;
                 }
                 let start = (y as usize * self.in_w + from) * self.channels;
-                to[..left * c].fill(0.0);
                 let of = &pixels[start..start + n_cols * self.channels];
+                if self.in_rows {
+                    whole[left * self.channels..][..of.len()].copy_from_slice(of);
+                    bf16::halve(way, to, &whole, whole.len());
+                    continue;
+                }
+                to[..left * c].fill(0.0);
                 self.fill(way, &mut to[left * c..(left + n_cols) * c], of);
                 to[(left + n_cols) * c..].fill(0.0);
             }
         }
-        (width * c, image_len)
+        (row, image_len)
     }
 }
 

@@ -7,7 +7,7 @@ mod forward;
 use rayon::prelude::*;
 
 use crate::isa::{Isa, Kernel, Path, load, run};
-pub(crate) use backward::{Backward, backward};
+pub(crate) use backward::{Backward, Rectified, backward};
 pub(crate) use forward::affine;
 
 /// Vectors whose sums a pass keeps in registers.

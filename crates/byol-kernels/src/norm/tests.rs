@@ -48,8 +48,8 @@ fn check(rows: usize, channels: usize, with_shortcut: bool, relu: bool) {
         let over = affine(path, x.clone(), &scale, &offset, with_shortcut.then_some(&shortcut[..]), relu);
         assert_eq!(over, y, "over x");
         let of = Backward {
-            x: &x,
-            y: relu.then_some(&y[..]),
+            x: (&x).into(),
+            relu: if relu { Rectified::By(&y) } else { Rectified::Not },
             dy: (&dy).into(),
             gamma: &gamma,
             mean: &batch.mean,
@@ -57,8 +57,22 @@ fn check(rows: usize, channels: usize, with_shortcut: bool, relu: bool) {
             epsilon: EPSILON,
         };
         let grads = backward(path, of.clone(), with_shortcut);
-        let over = backward(path, Backward { dy: dy.clone().into(), ..of }, with_shortcut);
-        assert_eq!((&over.x, &over.shortcut), (&grads.x, &grads.shortcut), "over the gradient");
+        let dy_owned = Backward { dy: dy.clone().into(), ..of.clone() };
+        let both_owned = Backward { x: x.clone().into(), ..dy_owned.clone() };
+        let x_owned = Backward { x: x.clone().into(), ..of.clone() };
+        for owned in [dy_owned, both_owned, x_owned] {
+            let over = backward(path, owned, with_shortcut);
+            assert_eq!((&over.x, &over.shortcut), (&grads.x, &grads.shortcut), "over what is owned");
+        }
+        if relu && !with_shortcut {
+            let again = Rectified::Again { scale: &scale, offset: &offset };
+            let again = backward(path, Backward { relu: again, ..of }, false);
+            assert_eq!(
+                (again.x, again.gamma, again.beta),
+                (grads.x.clone(), grads.gamma.clone(), grads.beta.clone()),
+                "results made again"
+            );
+        }
         for c in 0..channels {
             let what = format!("{path:?} {rows}x{channels}, channel {c}");
             let (xs, ss) = (column(&x, channels, c), column(&shortcut, channels, c));
@@ -135,8 +149,8 @@ proptest! {
             let path = Path::current();
             let batch = statistics(path, &x, channels);
             let of = Backward {
-                x: &x,
-                y: Some(&dy),
+                x: (&x).into(),
+                relu: Rectified::By(&dy),
                 dy: (&dy).into(),
                 gamma: &gamma,
                 mean: &batch.mean,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{Gradients, Tensor};
-use byol_model::{ModelError, NamedTensor, Role, TensorValues, role, weighted_sum};
+use byol_model::{ModelError, NamedTensor, Role, TensorValues, momentum_step, role, weighted_sum};
 
 use crate::{LrMultipliers, OptimizerKind, OptimizerSpec};
 
@@ -136,22 +136,22 @@ impl Optimizer {
             let decay = if role == Role::Weight { weight_decay } else { 0.0 };
             return self.adamw(path, w, g, lr, decay);
         }
+        let mut decay = if role == Role::Weight { weight_decay } else { 0.0 };
         let mut d = g;
-        if role == Role::Weight {
-            if weight_decay != 0.0 {
-                d = weighted_sum(d, 1.0, w.clone(), weight_decay);
-            }
-            if kind == OptimizerKind::Lars {
-                d = lars::adapt(&w, d, trust);
-            }
+        if role == Role::Weight && kind == OptimizerKind::Lars {
+            d = lars::adapt(&w, with_decay(d, &w, std::mem::take(&mut decay)), trust);
         }
-        let m = match self.momenta.remove::<Tensor<D>>(&path) {
-            Some(m) => weighted_sum(m, momentum, d.clone(), 1.0),
-            None => d.clone(),
+        let (w, m) = match self.momenta.remove::<Tensor<D>>(&path) {
+            Some(m) if !nesterov => momentum_step(w, m, d, decay, momentum, lr),
+            m => {
+                let d = with_decay(d, &w, decay);
+                let m = m.map_or(d.clone(), |m| weighted_sum(m, momentum, d.clone(), 1.0));
+                let direction = if nesterov { weighted_sum(d, 1.0, m.clone(), momentum) } else { m.clone() };
+                (weighted_sum(w, 1.0, direction, -lr), m)
+            }
         };
-        let direction = if nesterov { weighted_sum(d, 1.0, m.clone(), momentum) } else { m.clone() };
         self.momenta.register(path, m);
-        weighted_sum(w, 1.0, direction, -lr)
+        w
     }
 
     fn adamw<const D: usize>(
@@ -176,6 +176,11 @@ impl Optimizer {
         let w = if decay == 0.0 { w } else { w.mul_scalar(1.0 - lr * decay) };
         w - m.mul_scalar(rate).div(s.sqrt().div_scalar(correction).add_scalar(epsilon))
     }
+}
+
+/// g + weight_decay · w.
+fn with_decay<const D: usize>(g: Tensor<D>, w: &Tensor<D>, weight_decay: f64) -> Tensor<D> {
+    if weight_decay == 0.0 { g } else { weighted_sum(g, 1.0, w.clone(), weight_decay) }
 }
 
 struct Step<'a> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use burn::tensor::Tensor;
 use byol_kernels::{Floor, Path};
-use byol_model::{EncoderCost, ResNet, ResNetConfig, TargetNetwork, regression_loss};
+use byol_model::{EncoderCost, OnlineNetwork, ResNet, ResNetConfig, regression_loss};
 use byol_train::Byol;
 use serde_json::{Map, Value, json};
 
@@ -78,14 +78,16 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// Each part alone, on all threads; medians of so many steps.
+    /// Each part alone, on all threads; medians of so many steps. What a part changes is its own, as in a
+    /// step. The online network afterwards too.
     pub fn measure(
-        byol: &mut Byol<ResNet>,
+        byol: Byol<ResNet>,
         [v, v_prime]: [&Tensor<4>; 2],
         steps: usize,
         path: Path,
         work: &Work,
-    ) -> Self {
+    ) -> (Self, OnlineNetwork<ResNet>) {
+        let Byol { mut online, mut target, mut optimizer, .. } = byol;
         let floor = Floor::measure(path);
         let mut times: [Vec<f64>; 6] = Default::default();
         for _ in 0..steps {
@@ -94,23 +96,22 @@ impl Stages {
                 times[part].push(at.elapsed().as_secs_f64());
                 at = Instant::now();
             };
-            let (theta, theta_prime) = (byol.online.forward(v.clone()), byol.online.forward(v_prime.clone()));
+            let (theta, theta_prime) = (online.forward(v.clone()), online.forward(v_prime.clone()));
             lap(0);
-            let (xi, xi_prime) = (byol.target.forward(v.clone()), byol.target.forward(v_prime.clone()));
+            let (xi, xi_prime) = (target.forward(v.clone()), target.forward(v_prime.clone()));
             lap(1);
             let loss =
                 regression_loss(theta.prediction, xi_prime) + regression_loss(theta_prime.prediction, xi);
             lap(2);
             let mut gradients = loss.backward();
             lap(3);
-            byol.online = byol.optimizer.step(byol.online.clone(), &mut gradients, 0.05);
+            online = optimizer.step(online, &mut gradients, 0.05);
             lap(4);
-            byol.target = TargetNetwork::new(byol.target.encoder().clone(), byol.target.projector().clone())
-                .update(&byol.online, 0.996);
+            target = target.update(&online, 0.996);
             lap(5);
         }
         let least = work.parts().map(|(flops, bytes)| floor.seconds(flops, bytes));
-        Self { seconds: times.map(|mut times| median(&mut times)), least, floor }
+        (Self { seconds: times.map(|mut times| median(&mut times)), least, floor }, online)
     }
 
     /// Seconds of each part, a picture.

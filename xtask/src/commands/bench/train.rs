@@ -50,13 +50,15 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
     let taken = memory::pages_taken().zip(pages).map(|(now, then)| (now - then) as f64 / args.steps as f64);
     let peak = memory::peak();
     let precision = byol.precision;
-    let stages = if args.profile {
+    let (stages, online) = if args.profile {
         let work = Work::of(args, &cost, &config)?;
-        Some(precision.scope(|| Stages::measure(&mut byol, [&v, &v_prime], args.steps, path, &work)))
+        let of = || Stages::measure(byol, [&v, &v_prime], args.steps, path, &work);
+        let (stages, online) = precision.scope(of);
+        (Some(stages), online)
     } else {
-        None
+        (None, byol.online)
     };
-    let encoder = byol.online.encoder.valid();
+    let encoder = online.encoder.valid();
     let (image, mut passes) = (v.inner(), Vec::new());
     for k in 0..WARM + 3 * args.steps {
         let start = Instant::now();

@@ -107,7 +107,7 @@ pub(super) fn forward(
 ) -> Vec<f32> {
     let [out_h, out_w] = shape.out();
     let panel = way.depth(shape.in_c) * way.lanes() * transformed.vectors;
-    let len = SIDE * SIDE * shape.out_c.div_ceil(transformed.width) * panel;
+    let len = SIDE * SIDE * weights::of_one(shape.out_c.div_ceil(transformed.width), panel);
     let there = (transformed.panel, transformed.values.len());
     assert_eq!(there, (panel, len), "weights prepared for another shape");
     let origin = -(shape.padding as isize);

@@ -80,7 +80,7 @@ pub(in super::super) fn weight_grad(way: Way, shape: &Shape, images: &[f32], dy:
         }
     });
     // SAFETY: the tasks cleared all of it.
-    weights::unpack(way.path, unsafe { partials.total() }, in_c, out_c, width)
+    weights::unpack(way.path, unsafe { partials.total(way.path) }, in_c, out_c, width)
 }
 
 /// Products of a block in one row of the transform.

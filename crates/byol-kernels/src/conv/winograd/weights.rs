@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::super::Shared;
+use super::super::outer::LINE;
 use super::super::pack::{Weights, vectors};
-use super::super::{Shared, bf16};
 use super::SIDE;
 use crate::isa::{Factors, Isa, Kernel, Path, Way, run};
 
@@ -24,22 +25,20 @@ pub(crate) struct Transformed {
     pub vectors: usize,
 }
 
-/// Channels that are transformed at once.
+/// Channels that are transformed back at once.
 const LANES: usize = 8;
 type Lanes = [f32; LANES];
 
 /// g₀, (g₀ + g₁ + g₂) / 2, (g₀ − g₁ + g₂) / 2, g₂.
 #[inline(always)]
-fn widened(g: [&Lanes; 3]) -> [Lanes; SIDE] {
-    let mut u = [[0.0; LANES]; SIDE];
-    for l in 0..LANES {
-        let outer = g[0][l] + g[2][l];
-        u[0][l] = g[0][l];
-        u[1][l] = 0.5 * (outer + g[1][l]);
-        u[2][l] = 0.5 * (outer - g[1][l]);
-        u[3][l] = g[2][l];
+unsafe fn widened<I: Isa>(g0: I::V, g1: I::V, g2: I::V) -> [I::V; SIDE] {
+    // SAFETY: arithmetic.
+    unsafe {
+        let (half, zero) = (I::splat(0.5), I::splat(0.0));
+        let outer = I::add(g0, g2);
+        let (sum, difference) = (I::add(outer, g1), I::sub(outer, g1));
+        [g0, I::mul_add(half, sum, zero), I::mul_add(half, difference, zero), g2]
     }
-    u
 }
 
 /// The way back of sums of products: m₀ + (m₁ + m₂) / 2, (m₁ − m₂) / 2, (m₁ + m₂) / 2 + m₃.
@@ -55,18 +54,29 @@ fn narrowed(m: [&Lanes; SIDE]) -> [Lanes; 3] {
     g
 }
 
-/// Input channels that are worked on together, so that their weights are read while in the cache.
+/// Input channels, or pairs of them, that are worked on together.
 const BLOCK: usize = 8;
+/// Values of their windows.
+const WINDOWS: usize = 2 * BLOCK * 9;
+/// Result channels of the widest panel.
+const WIDEST: usize = 32;
+/// Weights of a block by their place in the window, `[input channel][9][result channel]`.
+type Windows = [[f32; WIDEST]; WINDOWS];
 
 impl Transformed {
     pub fn new(way: Way, weights: Weights<'_>, in_c: usize, out_c: usize) -> Self {
         let vectors = vectors(way.lanes(), out_c, usize::MAX);
         let (width, depth) = (vectors * way.lanes(), way.depth(in_c));
         let panel = depth * width;
+        assert!(width <= WIDEST, "panels are wider than their tiles");
         let panels = out_c.div_ceil(width);
-        let of_one = panels * panel;
+        let of_one = of_one(panels, panel);
         let mut values: Vec<f32> = Vec::with_capacity(SIDE * SIDE * of_one);
         let to = Shared(values.as_mut_ptr());
+        for t in 1..=SIDE * SIDE {
+            // SAFETY: the line behind each of the sixteen.
+            unsafe { to.at(t * of_one - LINE).write_bytes(0, LINE) };
+        }
         let blocks = depth.div_ceil(BLOCK);
         (0..panels * blocks).into_par_iter().for_each(|task| {
             let (panel, inputs) = (task / blocks, task % blocks * BLOCK);
@@ -79,6 +89,12 @@ impl Transformed {
         unsafe { values.set_len(SIDE * SIDE * of_one) };
         Self { values, of_one, panel, width, vectors }
     }
+}
+
+/// Values from one of the sixteen to the next: a line more than it has, so that they do not share one set of
+/// a core's first-level cache.
+pub(super) fn of_one(panels: usize, panel: usize) -> usize {
+    panels * panel + LINE
 }
 
 /// The transform of some input channels, or pairs of them, of a panel.
@@ -95,35 +111,46 @@ struct Transform<'a> {
 }
 
 impl Transform<'_> {
-    /// Of some result channels from `o` on of the panel.
-    #[inline(always)]
-    fn of(&self, o: usize, i: usize) -> [[Lanes; SIDE]; SIDE] {
+    /// Their windows, of as many channels as there are.
+    fn windows(&self, to: &mut Windows) {
         // The nine of a window lie side by side, the first one first or last.
         let Weights { values, strides: [row, ..], .. } = self.weights;
         let backwards = row < 0;
-        let o = self.panel * self.width + o;
-        let left = self.out_c.saturating_sub(o).min(LANES);
-        let mut nine = [[0.0; LANES]; 9];
-        for l in 0..left {
-            let first = self.weights.at(o + l, 0, 0, i) - if backwards { 8 } else { 0 };
-            let from = &values[first..first + 9];
+        let first = self.way.values(self.inputs.start);
+        let channels = first..self.way.values(self.inputs.end).min(self.in_c);
+        let first_o = self.panel * self.width;
+        let n = self.width.min(self.out_c - first_o);
+        let mut window = |o: usize, c: usize| {
+            let at = self.weights.at(first_o + o, 0, 0, c) - if backwards { 8 } else { 0 };
+            let (from, to) = (&values[at..at + 9], &mut to[9 * (c - first)..][..9]);
             for k in 0..9 {
-                nine[k][l] = from[k];
+                to[if backwards { 8 - k } else { k }][o] = from[k];
+            }
+        };
+        // As they lie in memory.
+        if backwards {
+            for c in channels {
+                (0..n).for_each(|o| window(o, c));
+            }
+        } else {
+            for o in 0..n {
+                channels.clone().for_each(|c| window(o, c));
             }
         }
-        if backwards {
-            nine.reverse();
-        }
-        let g = nine.as_chunks::<3>().0;
-        let mut columns = [[[0.0; LANES]; SIDE]; 3];
-        for s in 0..3 {
-            columns[s] = widened([&g[0][s], &g[1][s], &g[2][s]]);
-        }
-        let mut u = [[[0.0; LANES]; SIDE]; SIDE];
-        for a in 0..SIDE {
-            u[a] = widened([&columns[0][a], &columns[1][a], &columns[2][a]]);
-        }
-        u
+    }
+}
+
+/// Rows 0 to 3 of G g of a vector of channels from `o` on.
+///
+/// # Safety
+///
+/// There are as many, and nine places of a window.
+#[inline(always)]
+unsafe fn columns<I: Isa>(windows: &[[f32; WIDEST]], o: usize) -> [[I::V; SIDE]; 3] {
+    // SAFETY: passed on.
+    unsafe {
+        let g = |k: usize| I::load(windows[k].as_ptr().add(o));
+        [widened::<I>(g(0), g(3), g(6)), widened::<I>(g(1), g(4), g(7)), widened::<I>(g(2), g(5), g(8))]
     }
 }
 
@@ -131,34 +158,37 @@ impl Kernel for Transform<'_> {
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
         let (depth, of_one, width) = (self.way.depth(self.in_c), self.of_one, self.width);
-        for o in (0..width).step_by(LANES) {
-            for i in self.inputs.clone() {
-                let mut u = self.of(o, self.way.values(i));
-                match self.way.factors {
-                    Factors::Whole => {}
-                    Factors::Rounded => {
-                        for lanes in u.as_flattened_mut() {
-                            for l in 0..LANES {
-                                lanes[l] = f32::from_bits(bf16::round(lanes[l]));
+        let mut windows = [[0.0; WIDEST]; WINDOWS];
+        self.windows(&mut windows);
+        let side_by_side = self.way.values(1);
+        for (nth, i) in self.inputs.clone().enumerate() {
+            let of = &windows[9 * side_by_side * nth..][..9 * side_by_side];
+            let to = self.to.at((self.panel * depth + i) * width);
+            for o in (0..width).step_by(I::LANES) {
+                // SAFETY: a vector of this panel and channel, which no other task has.
+                unsafe {
+                    let first = columns::<I>(&of[..9], o);
+                    // Of an odd number of channels the last has zeros beside it.
+                    let second = if side_by_side == 2 { columns::<I>(&of[9..], o) } else { first };
+                    for a in 0..SIDE {
+                        let mut u = widened::<I>(first[0][a], first[1][a], first[2][a]);
+                        match self.way.factors {
+                            Factors::Whole => {}
+                            Factors::Rounded => {
+                                for b in 0..SIDE {
+                                    u[b] = I::rounded(u[b]);
+                                }
+                            }
+                            Factors::Pairs => {
+                                let next = widened::<I>(second[0][a], second[1][a], second[2][a]);
+                                for b in 0..SIDE {
+                                    u[b] = I::pairs(u[b], next[b]);
+                                }
                             }
                         }
-                    }
-                    Factors::Pairs => {
-                        let next = 2 * i + 1;
-                        let second =
-                            if next < self.in_c { self.of(o, next) } else { [[[0.0; LANES]; SIDE]; SIDE] };
-                        for (lanes, second) in u.as_flattened_mut().iter_mut().zip(second.as_flattened()) {
-                            for l in 0..LANES {
-                                lanes[l] = bf16::pair(lanes[l], second[l]);
-                            }
+                        for b in 0..SIDE {
+                            I::store(to.wrapping_add((SIDE * a + b) * of_one + o), u[b]);
                         }
-                    }
-                }
-                for a in 0..SIDE {
-                    for b in 0..SIDE {
-                        let at = (SIDE * a + b) * of_one + (self.panel * depth + i) * width + o;
-                        // SAFETY: LANES values of this panel and channel, which no other task has.
-                        unsafe { self.to.at(at).cast::<Lanes>().write_unaligned(u[a][b]) };
                     }
                 }
             }

@@ -1,0 +1,89 @@
+//! Normalisations and affine maps of flex tensors.
+
+use burn::backend::Flex;
+
+use super::{Tensor, channels_first, channels_last, fits, last_dims, owned, values, vector};
+use crate::isa::Path;
+use crate::norm::{self, Rectified};
+use crate::plain::plain_affine;
+
+/// Results, mean and variance.
+pub(super) fn norm_forward(
+    x: Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    shortcut: Option<&Tensor>,
+    epsilon: f64,
+    relu: bool,
+) -> (Tensor, Tensor, Tensor) {
+    let dims = last_dims(&x);
+    let (gamma, beta) = (gamma.to_contiguous(), beta.to_contiguous());
+    let path = Path::current();
+    let batch = norm::statistics(path, values(&channels_last(&x)), values(&gamma).len());
+    let (scale, offset) = norm::fold(values(&gamma), values(&beta), &batch.mean, &batch.variance, epsilon);
+    let y = affine_values(x, &scale, &offset, shortcut, relu);
+    (channels_first(y, &dims), vector(batch.mean), vector(batch.variance))
+}
+
+/// Gradients of x, γ, β, and that behind the ReLU if asked for. Over the buffers of `x` and `grad`, if nobody
+/// else has them.
+pub(super) fn norm_grad(
+    x: Tensor,
+    relu: Rectified<'_>,
+    [gamma, mean, variance]: [&Tensor; 3],
+    grad: Tensor,
+    epsilon: f64,
+    behind: bool,
+) -> (Tensor, Tensor, Tensor, Option<Tensor>) {
+    let dims = last_dims(&x);
+    let [x_kept, kept] = [&x, &grad].map(|t| (!t.is_unique()).then(|| channels_last(t)));
+    let of = norm::Backward {
+        x: match &x_kept {
+            Some(x) => values(x).into(),
+            None => owned(x).into(),
+        },
+        relu,
+        dy: match &kept {
+            Some(dy) => values(dy).into(),
+            None => owned(grad).into(),
+        },
+        gamma: values(gamma),
+        mean: values(mean),
+        variance: values(variance),
+        epsilon,
+    };
+    let all = norm::backward(Path::current(), of, behind);
+    let behind = all.shortcut.map(|g| channels_first(g, &dims));
+    (channels_first(all.x, &dims), vector(all.gamma), vector(all.beta), behind)
+}
+
+/// Over the buffer of `x`, if nobody else has it.
+fn affine_values(
+    x: Tensor,
+    scale: &[f32],
+    offset: &[f32],
+    shortcut: Option<&Tensor>,
+    relu: bool,
+) -> Vec<f32> {
+    let shortcut = shortcut.map(channels_last);
+    let (path, shortcut) = (Path::current(), shortcut.as_ref().map(values));
+    if x.is_unique() {
+        return norm::affine(path, owned(x), scale, offset, shortcut, relu);
+    }
+    norm::affine(path, values(&channels_last(&x)), scale, offset, shortcut, relu)
+}
+
+pub(super) fn affine(
+    x: Tensor,
+    scale: Tensor,
+    offset: Tensor,
+    shortcut: Option<Tensor>,
+    relu: bool,
+) -> Tensor {
+    if !fits(&x, &[&scale, &offset], shortcut.as_ref()) {
+        return plain_affine::<Flex>(x, scale, offset, shortcut, relu);
+    }
+    let dims = last_dims(&x);
+    let (scale, offset) = (scale.to_contiguous(), offset.to_contiguous());
+    channels_first(affine_values(x, values(&scale), values(&offset), shortcut.as_ref(), relu), &dims)
+}
