@@ -329,7 +329,10 @@ impl KernelOps for Flex {
         lr: f64,
     ) -> (Tensor, Tensor) {
         if !alike(&[&w, &m, &g]) || !w.is_contiguous() || !m.is_contiguous() {
-            let d = Self::kernel_weighted_sum(g, w.clone(), 1.0, weight_decay);
+            let d = match weight_decay {
+                0.0 => g,
+                _ => Self::kernel_weighted_sum(g, w.clone(), 1.0, weight_decay),
+            };
             let m = Self::kernel_weighted_sum(m, d, momentum, 1.0);
             return (Self::kernel_weighted_sum(w, m.clone(), 1.0, -lr), m);
         }

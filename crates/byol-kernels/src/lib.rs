@@ -302,7 +302,8 @@ pub fn momentum_step<const D: usize>(
         let (w, m) = <Dispatch as KernelOps>::kernel_momentum_step(w, m, g, weight_decay, momentum, lr);
         return (Tensor::from_dispatch(w), Tensor::from_dispatch(m));
     }
-    let m = m.mul_scalar(momentum) + (g + w.clone().mul_scalar(weight_decay));
+    let d = if weight_decay == 0.0 { g } else { g + w.clone().mul_scalar(weight_decay) };
+    let m = m.mul_scalar(momentum) + d;
     (w - m.clone().mul_scalar(lr), m)
 }
 

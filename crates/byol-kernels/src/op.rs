@@ -206,7 +206,10 @@ pub trait KernelOps: Backend {
         momentum: f64,
         lr: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let d = Self::kernel_weighted_sum(g, w.clone(), 1.0, weight_decay);
+        let d = match weight_decay {
+            0.0 => g,
+            _ => Self::kernel_weighted_sum(g, w.clone(), 1.0, weight_decay),
+        };
         let m = Self::kernel_weighted_sum(m, d, momentum, 1.0);
         (Self::kernel_weighted_sum(w, m.clone(), 1.0, -lr), m)
     }

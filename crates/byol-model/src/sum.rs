@@ -29,7 +29,7 @@ pub fn momentum_step<const D: usize>(
     return byol_kernels::momentum_step(w, m, g, weight_decay, momentum, lr);
     #[cfg(not(feature = "kernels"))]
     {
-        let d = weighted_sum(g, 1.0, w.clone(), weight_decay);
+        let d = if weight_decay == 0.0 { g } else { weighted_sum(g, 1.0, w.clone(), weight_decay) };
         let m = weighted_sum(m, momentum, d, 1.0);
         (weighted_sum(w, 1.0, m.clone(), -lr), m)
     }

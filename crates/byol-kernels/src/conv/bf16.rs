@@ -1,9 +1,9 @@
 //! Values next to those of f32 that bf16 has: rounded to the nearest, to the even one of two.
 //!
-//! With an instruction for pairs of bf16 values, the tiles take two channels at once (in the weight
-//! gradient, two pixels or images), in the 32 bits of one f32 value. Without one, they take the
-//! rounded values: the same products, each exact, at the speed of f32. Where a window is filtered
-//! with fewer products (`winograd`), what is rounded are the transformed values.
+//! With an instruction for pairs of bf16 values, the tiles take two channels at once (where there are few,
+//! two neighbours in a row; in the weight gradient, two pixels or images), in the 32 bits of one f32
+//! value. Without one, they take the rounded values: the same products, each exact, at the speed of f32.
+//! Where a window is filtered with fewer products (`winograd`), what is rounded are the transformed values.
 
 use rayon::prelude::*;
 

@@ -16,7 +16,7 @@ pub(crate) struct Window {
     pub in_w: usize,
     /// Values of a pixel.
     pub channels: usize,
-    /// Factors of a pixel: as many, or half of them.
+    /// Factors of a pixel: as many, or half of them; of no meaning where they are `in_rows`.
     pub in_c: usize,
     /// Whether factors are pairs of values side by side in a row, whatever their channels: of an odd
     /// number of channels fewer than pairs of channels.

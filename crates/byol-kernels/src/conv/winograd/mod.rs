@@ -275,7 +275,7 @@ impl Block<'_> {
         let (in_c, out_c, len) = (self.way.depth(self.from.c), self.onto.c, self.block.len());
         let Transformed { width, panel, .. } = *self.weights;
         for (t, weights) in self.weights.values.chunks_exact(self.weights.of_one).enumerate() {
-            for (p, weights) in weights.chunks_exact(panel).enumerate() {
+            for (p, weights) in weights.chunks_exact(panel).take(out_c.div_ceil(width)).enumerate() {
                 let channel = p * width;
                 let cols = (out_c - channel).min(width);
                 for &(x, size) in self.groups {

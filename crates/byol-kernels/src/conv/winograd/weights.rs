@@ -12,11 +12,11 @@ use super::SIDE;
 use crate::isa::{Factors, Isa, Kernel, Path, Way, run};
 
 /// G g Gᵀ of each channel to each: `[16][panel][input channel][result channel of the panel]`,
-/// zeros behind the last channel.
+/// zeros behind the last channel, and a line behind each of the sixteen.
 #[derive(Debug, Clone)]
 pub(crate) struct Transformed {
     pub values: Vec<f32>,
-    /// Values of one of the sixteen.
+    /// Values from one of the sixteen to the next.
     pub of_one: usize,
     /// Values of a panel.
     pub panel: usize,
@@ -149,8 +149,11 @@ impl Transform<'_> {
 unsafe fn columns<I: Isa>(windows: &[[f32; WIDEST]], o: usize) -> [[I::V; SIDE]; 3] {
     // SAFETY: passed on.
     unsafe {
-        let g = |k: usize| I::load(windows[k].as_ptr().add(o));
-        [widened::<I>(g(0), g(3), g(6)), widened::<I>(g(1), g(4), g(7)), widened::<I>(g(2), g(5), g(8))]
+        let mut g = [I::splat(0.0); 9];
+        for k in 0..9 {
+            g[k] = I::load(windows[k].as_ptr().add(o));
+        }
+        [widened::<I>(g[0], g[3], g[6]), widened::<I>(g[1], g[4], g[7]), widened::<I>(g[2], g[5], g[8])]
     }
 }
 
@@ -196,7 +199,7 @@ impl Kernel for Transform<'_> {
     }
 }
 
-/// Weights `[out_c][in_c][3][3]`, Gᵀ m G of sums laid out as [`Transformed`] has its values.
+/// Weights `[out_c][in_c][3][3]`, Gᵀ m G of sums `[16][panel][input channel][result channel of the panel]`.
 pub(super) fn unpack(path: Path, sums: &[f32], in_c: usize, out_c: usize, width: usize) -> Vec<f32> {
     let len = out_c * in_c * 9;
     let mut weights = Vec::with_capacity(len);
