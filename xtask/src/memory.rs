@@ -4,30 +4,34 @@
 use std::fs;
 
 use anyhow::{Result, bail};
-use byol_train::RunPlan;
+use byol_train::{RunPlan, StepShape};
 
 /// Share of an estimate below which it is certain that a run cannot fit.
 const CERTAIN: f64 = 0.85;
 
 /// Refuses a plan that needs more than the machine has.
 pub fn check(plan: &RunPlan, prefetch: usize) -> Result<()> {
+    check_step(&plan.step_shape(prefetch), plan.spec.batch, "--set policy.size or --set encoder.width")
+}
+
+/// Refuses a step that needs more than the machine has, and names two settings besides `--batch`.
+pub fn check_step(shape: &StepShape, batch: usize, settings: &str) -> Result<()> {
     let Some(there) = there() else {
         return Ok(()); // not Linux: the system will say
     };
-    let needed = plan.step_shape(prefetch).memory()?;
+    let needed = shape.memory()?;
     if needed as f64 * CERTAIN > there as f64 {
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
         bail!(
             "training needs about {:.1} GiB of memory and this machine has {:.1} GiB: a batch of {} views \
-             of {}x{} pixels twice through ResNet-{} of width {}. Try a smaller --batch, --set policy.size \
-             or --set encoder.width",
+             of {}x{} pixels twice through ResNet-{} of width {}. Try a smaller --batch, {settings}",
             gib(needed),
             gib(there),
-            plan.spec.batch,
-            plan.spec.policy.size,
-            plan.spec.policy.size,
-            plan.spec.encoder.depth,
-            plan.spec.encoder.width
+            batch,
+            shape.size,
+            shape.size,
+            shape.encoder.depth,
+            shape.encoder.width
         );
     }
     Ok(())

@@ -109,7 +109,7 @@ Examples:
   cargo xtask bench train --encoder resnet50 --stem imagenet --size 224 --batch 8 --profile
   cargo xtask bench train --precision bf16")]
 pub struct BenchTrainArgs {
-    /// resnet18, 34, 50, 101, 152 or 200, with _v2 or not.
+    /// resnet18, resnet34, resnet50, resnet101, resnet152 or resnet200, with _v2 or not.
     #[arg(long, value_name = "NAME", default_value = "resnet18")]
     pub encoder: String,
     /// First layers: imagenet, small or small_stride2.

@@ -40,6 +40,12 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     if !Path::new(PEER).exists() || !Path::new("docs").is_dir() {
         bail!("{PAGE} is written in a checkout of the project: there is no {PEER} here");
     }
+    if let Some(python) = &args.python {
+        // Better said now than after the first shape.
+        let mut command = Command::new(python);
+        command.args(["-c", "import lightly, torch, torchvision; print(0)"]);
+        answer(command, "--python, which wants torch, torchvision and lightly")?;
+    }
     let spinner = Progress::spinner("measuring every shape");
     let mut measured = Vec::new();
     for (name, flags) in SHAPES {
@@ -111,7 +117,8 @@ fn answer(mut command: Command, name: &str) -> Result<Value> {
     let output =
         command.output().with_context(|| format!("starting {:?} for {name}", command.get_program()))?;
     if !output.status.success() {
-        bail!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{name}: {}: {}", output.status, said.trim());
     }
     let said = String::from_utf8_lossy(&output.stdout);
     let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();

@@ -9,7 +9,7 @@ use byol_model::{EncoderCost, OnlineNetwork, ResNet, ResNetConfig, regression_lo
 use byol_train::Byol;
 use serde_json::{Map, Value, json};
 
-use super::train::{head, median};
+use super::train::{RATE, head, median};
 use crate::cli::BenchTrainArgs;
 use crate::terminal::say;
 
@@ -105,7 +105,7 @@ impl Stages {
             lap(2);
             let mut gradients = loss.backward();
             lap(3);
-            online = optimizer.step(online, &mut gradients, 0.05);
+            online = optimizer.step(online, &mut gradients, RATE);
             lap(4);
             target = target.update(&online, 0.996);
             lap(5);

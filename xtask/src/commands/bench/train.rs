@@ -1,13 +1,13 @@
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use byol_kernels::Path;
 use byol_model::{
-    Encoder, HeadConfig, OneProcess, OnlineNetwork, Precision, ResNet, ResNetConfig, TargetNetwork,
+    Encoder, HeadConfig, OneProcess, OnlineNetwork, Precision, ResNet, ResNetConfig, Stem, TargetNetwork,
 };
-use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec};
+use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec, StepShape};
 use serde_json::json;
 
 use super::stages::{Stages, Work};
@@ -20,14 +20,24 @@ use crate::terminal::{Progress, say};
 /// Steps and passes before the clock is read.
 const WARM: usize = 2;
 
+/// The learning rate: a step takes as long, and no network is so odd that it diverges.
+pub(super) const RATE: f64 = 1e-7;
+
 /// Times a step and a forward pass.
 pub fn run(args: &BenchTrainArgs) -> Result<()> {
     set_threads(args.threads)?;
     let path = path(args.path.as_deref())?;
-    let config = ResNetConfig::from_name(&args.encoder, args.channels)
-        .ok_or_else(|| Usage(format!("--encoder {}: no such network", args.encoder)))?;
-    let config = ResNetConfig { width: args.width, stem: stem(&args.stem), ..config };
+    let config = encoder(args)?;
     let cost = config.cost(args.size)?;
+    let shape = StepShape {
+        encoder: config,
+        projector: head(args),
+        predictor: head(args),
+        size: args.size,
+        batch: args.batch,
+        prefetch: 0,
+    };
+    memory::check_step(&shape, args.batch, "--size, --width or --hidden")?;
     let device = Device::flex().autodiff();
     let mut byol = networks(args, &config, &device)?;
     let view = || {
@@ -42,7 +52,9 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
             pages = memory::pages_taken();
         }
         let start = Instant::now();
-        (byol, _) = byol.step(v.clone(), v_prime.clone(), 0.05, 0.996, &OneProcess)?;
+        (byol, _) = byol
+            .step(v.clone(), v_prime.clone(), RATE, 0.996, &OneProcess)
+            .context("a step on random pictures; try a larger --batch or --size")?;
         if k >= WARM {
             seconds.push(start.elapsed().as_secs_f64());
         }
@@ -114,6 +126,20 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
         stages.tell(step);
     }
     Ok(())
+}
+
+/// The network: its name says how deep, the other flags the rest.
+fn encoder(args: &BenchTrainArgs) -> Result<ResNetConfig> {
+    let config = ResNetConfig::from_name(&args.encoder, args.channels).ok_or_else(|| {
+        let there = "resnet18, resnet34, resnet50, resnet101, resnet152 or resnet200, each with _v2 or not";
+        Usage(format!("--encoder {}: no such network; there are {there}", args.encoder))
+    })?;
+    let plain = ResNetConfig { width: 64, stem: Stem::Imagenet, ..config };
+    if config != plain {
+        let (name, plain) = (&args.encoder, plain.name());
+        return Err(Usage(format!("--encoder {name}: say {plain}, with --width and --stem")).into());
+    }
+    Ok(ResNetConfig { width: args.width, stem: stem(&args.stem), ..config })
 }
 
 fn path(name: Option<&str>) -> Result<Path> {
