@@ -11,11 +11,11 @@ const CERTAIN: f64 = 0.85;
 
 /// Refuses a plan that needs more than the machine has.
 pub fn check(plan: &RunPlan, prefetch: usize) -> Result<()> {
-    check_step(&plan.step_shape(prefetch), plan.spec.batch, "--set policy.size or --set encoder.width")
+    check_step(&plan.step_shape(prefetch), "--set policy.size or --set encoder.width")
 }
 
 /// Refuses a step that needs more than the machine has, and names two settings besides `--batch`.
-pub fn check_step(shape: &StepShape, batch: usize, settings: &str) -> Result<()> {
+pub fn check_step(shape: &StepShape, settings: &str) -> Result<()> {
     let Some(there) = there() else {
         return Ok(()); // not Linux: the system will say
     };
@@ -27,7 +27,7 @@ pub fn check_step(shape: &StepShape, batch: usize, settings: &str) -> Result<()>
              of {}x{} pixels twice through ResNet-{} of width {}. Try a smaller --batch, {settings}",
             gib(needed),
             gib(there),
-            batch,
+            shape.batch,
             shape.size,
             shape.size,
             shape.encoder.depth,

@@ -13,7 +13,9 @@ use crate::isa::{Path, Way};
 use crate::kept;
 use crate::norm::{self, Rectified};
 use crate::op::KernelOps;
-use crate::plain::{Conv, plain_conv2d, plain_weight_grad, plain_x_grad};
+use crate::plain::{
+    Conv, plain_conv2d, plain_momentum_step, plain_norm_grad, plain_weight_grad, plain_x_grad,
+};
 use crate::pool;
 use crate::sum;
 use norms::{affine, norm_forward, norm_grad};
@@ -224,9 +226,9 @@ impl KernelOps for Flex {
         relu: bool,
     ) -> (Tensor, Tensor, Tensor) {
         if !fits(&x, &[&gamma, &beta, &mean, &variance], Some(&grad)) {
-            let grad = if relu { Self::relu_backward(y, grad) } else { grad };
-            let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad);
-            return (all.x_grad, all.gamma_grad, all.beta_grad);
+            let by_channel = [gamma, mean, variance];
+            let (dx, dgamma, dbeta, _) = plain_norm_grad::<Self>(x, y, by_channel, grad, epsilon, relu);
+            return (dx, dgamma, dbeta);
         }
         let [gamma, beta, mean, variance] = [gamma, beta, mean, variance].map(|t| t.to_contiguous());
         let of = [&gamma, &beta, &mean, &variance].map(values);
@@ -248,9 +250,7 @@ impl KernelOps for Flex {
         shortcut: bool,
     ) -> (Tensor, Tensor, Tensor, Tensor) {
         if !fits(&x, &[&gamma, &mean, &variance], Some(&grad)) {
-            let grad = if relu { Self::relu_backward(y, grad) } else { grad };
-            let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad.clone());
-            return (all.x_grad, all.gamma_grad, all.beta_grad, grad);
+            return plain_norm_grad::<Self>(x, y, [gamma, mean, variance], grad, epsilon, relu);
         }
         let [gamma, mean, variance] = [gamma, mean, variance].map(|t| t.to_contiguous());
         let (by_channel, y) = ([&gamma, &mean, &variance], channels_last(&y));
@@ -329,12 +329,7 @@ impl KernelOps for Flex {
         lr: f64,
     ) -> (Tensor, Tensor) {
         if !alike(&[&w, &m, &g]) || !w.is_contiguous() || !m.is_contiguous() {
-            let d = match weight_decay {
-                0.0 => g,
-                _ => Self::kernel_weighted_sum(g, w.clone(), 1.0, weight_decay),
-            };
-            let m = Self::kernel_weighted_sum(m, d, momentum, 1.0);
-            return (Self::kernel_weighted_sum(w, m.clone(), 1.0, -lr), m);
+            return plain_momentum_step::<Self>(w, m, g, weight_decay, momentum, lr);
         }
         let (dims, g) = (w.layout().shape().to_vec(), g.to_contiguous());
         let by = [weight_decay as f32, momentum as f32, lr as f32];

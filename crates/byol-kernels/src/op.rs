@@ -8,7 +8,9 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, IntDType, backend_extension};
 
-use crate::plain::{Conv, plain_affine, plain_conv2d, plain_weight_grad, plain_x_grad};
+use crate::plain::{
+    Conv, plain_affine, plain_conv2d, plain_momentum_step, plain_norm_grad, plain_weight_grad, plain_x_grad,
+};
 
 /// Operations of this crate. Bodies that are here are Burn's own operations, for back ends
 /// without kernels.
@@ -115,9 +117,8 @@ pub trait KernelOps: Backend {
         epsilon: f64,
         relu: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let grad = if relu { Self::relu_backward(y, grad) } else { grad };
-        let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad);
-        (all.x_grad, all.gamma_grad, all.beta_grad)
+        let (x, gamma, beta, _) = plain_norm_grad::<Self>(x, y, [gamma, mean, variance], grad, epsilon, relu);
+        (x, gamma, beta)
     }
 
     /// Gradients of [`kernel_norm_add`](Self::kernel_norm_add): for x, γ, β, shortcut; the last is
@@ -133,9 +134,7 @@ pub trait KernelOps: Backend {
         relu: bool,
         _shortcut: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let grad = if relu { Self::relu_backward(y, grad) } else { grad };
-        let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad.clone());
-        (all.x_grad, all.gamma_grad, all.beta_grad, grad)
+        plain_norm_grad::<Self>(x, y, [gamma, mean, variance], grad, epsilon, relu)
     }
 
     /// Max pooling of `[N, C, H, W]` with a square window.
@@ -206,12 +205,7 @@ pub trait KernelOps: Backend {
         momentum: f64,
         lr: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let d = match weight_decay {
-            0.0 => g,
-            _ => Self::kernel_weighted_sum(g, w.clone(), 1.0, weight_decay),
-        };
-        let m = Self::kernel_weighted_sum(m, d, momentum, 1.0);
-        (Self::kernel_weighted_sum(w, m.clone(), 1.0, -lr), m)
+        plain_momentum_step::<Self>(w, m, g, weight_decay, momentum, lr)
     }
 }
 

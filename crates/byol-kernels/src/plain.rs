@@ -6,6 +6,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{FloatDType, Shape};
 
 use crate::Precision;
+use crate::op::KernelOps;
 
 /// How a convolution goes: without bias, the same both ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,4 +88,36 @@ pub(crate) fn plain_affine<B: Backend>(
         None => y,
     };
     if relu { B::relu(y) } else { y }
+}
+
+/// Gradients of a normalisation by the batch for x, γ and β, and that behind the ReLU, by the back end's own
+/// operations. `y` is the result.
+pub(crate) fn plain_norm_grad<B: Backend>(
+    x: FloatTensor<B>,
+    y: FloatTensor<B>,
+    [gamma, mean, variance]: [FloatTensor<B>; 3],
+    grad: FloatTensor<B>,
+    epsilon: f64,
+    relu: bool,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let grad = if relu { B::relu_backward(y, grad) } else { grad };
+    let all = B::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad.clone());
+    (all.x_grad, all.gamma_grad, all.beta_grad, grad)
+}
+
+/// A step of descent with momentum by weighted sums.
+pub(crate) fn plain_momentum_step<B: KernelOps>(
+    w: FloatTensor<B>,
+    m: FloatTensor<B>,
+    g: FloatTensor<B>,
+    weight_decay: f64,
+    momentum: f64,
+    lr: f64,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let d = match weight_decay {
+        0.0 => g,
+        _ => B::kernel_weighted_sum(g, w.clone(), 1.0, weight_decay),
+    };
+    let m = B::kernel_weighted_sum(m, d, momentum, 1.0);
+    (B::kernel_weighted_sum(w, m.clone(), 1.0, -lr), m)
 }

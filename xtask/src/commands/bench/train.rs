@@ -37,7 +37,7 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
         batch: args.batch,
         prefetch: 0,
     };
-    memory::check_step(&shape, args.batch, "--size, --width or --hidden")?;
+    memory::check_step(&shape, "--size, --width or --hidden")?;
     let device = Device::flex().autodiff();
     let mut byol = networks(args, &config, &device)?;
     let view = || {
