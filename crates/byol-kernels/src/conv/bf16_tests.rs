@@ -161,7 +161,7 @@ fn check(s: &Shape) {
     let x = numbers(s.n * s.h * s.w * s.in_c, 1);
     let w = numbers(s.out_c * s.in_c * s.kernel[0] * s.kernel[1], 2);
     let dy = numbers(s.n * out_h * out_w * s.out_c, 3);
-    let few = winograd::fits(s);
+    let few = winograd::squares_fit(s);
     let rounded = if few { filtered(s, &x, &w, &dy) } else { directly(s, &x, &w, &dy, near) };
     let exact = directly(s, &x, &w, &dy, |x| x);
     for (rounded, exact) in rounded.iter().zip(&exact).filter(|(_, exact)| exact.len() > 1000) {

@@ -52,7 +52,7 @@ impl Prepared {
     /// Weights `[out_c, in_c, kernel]` for images of this shape, however many.
     pub fn new(way: impl Into<Way>, shape: &Shape, weights: &[f32]) -> Self {
         let way = way.into();
-        if winograd::fits(shape) {
+        if winograd::fits(way, shape) {
             Self::Transformed(winograd::transformed(way, shape, weights))
         } else {
             Self::Packed(packed(way, shape, &way.operands(weights)))
@@ -88,7 +88,7 @@ pub(crate) fn input_grad(
     so_far: Option<Vec<f32>>,
 ) -> Vec<f32> {
     let way = way.into();
-    if winograd::fits(shape) {
+    if winograd::fits(way, shape) {
         winograd::input_grad(way, shape, weights, dy, so_far)
     } else {
         input_grad_directly(way, shape, &way.operands(weights), &way.operands(dy), so_far)
@@ -101,7 +101,7 @@ const FEW: usize = 32;
 /// Gradient of the weights `[out_c, in_c, kernel]`.
 pub(crate) fn weight_grad(way: impl Into<Way>, shape: &Shape, images: &[f32], dy: &[f32]) -> Vec<f32> {
     let way = way.into();
-    if winograd::fits(shape) {
+    if winograd::squares_fit(shape) {
         return winograd::weight_grad(way, shape, images, dy);
     }
     let of = if shape.in_c < FEW { weight_grad::weight_grad } else { taps::weight_grad };

@@ -68,6 +68,11 @@ impl Isa for Avx2 {
         unsafe { _mm256_maskstore_ps(to, first(n), x) }
     }
     #[inline(always)]
+    unsafe fn fetch(at: *const f32) {
+        // SAFETY: a hint.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
+    #[inline(always)]
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
         unsafe { _mm256_add_ps(a, b) }
     }

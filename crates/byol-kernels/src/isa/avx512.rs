@@ -95,6 +95,11 @@ impl<const PAIRS: bool> Isa for Avx512<PAIRS> {
         unsafe { _mm512_mask_storeu_ps(to, first(n), x) }
     }
     #[inline(always)]
+    unsafe fn fetch(at: *const f32) {
+        // SAFETY: a hint.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
+    #[inline(always)]
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
         unsafe { _mm512_add_ps(a, b) }
     }

@@ -48,6 +48,10 @@ pub(crate) trait Isa: Sized {
     /// 0 where `a` is 0 or below, else `x` (where `a` is no number, too).
     unsafe fn where_positive(a: Self::V, x: Self::V) -> Self::V;
 
+    /// Asks for the line of the cache at `at`, which may be anything, to be read soon.
+    #[inline(always)]
+    unsafe fn fetch(_at: *const f32) {}
+
     /// The nearest bf16 values, as f32 ones.
     #[inline(always)]
     unsafe fn rounded(a: Self::V) -> Self::V {

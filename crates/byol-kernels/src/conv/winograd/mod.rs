@@ -4,8 +4,10 @@
 //!
 //! A block of tiles at a time: transformed pixels `[16][tile][channel]`, sixteen products of
 //! matrices by the tiles of `conv/tile.rs`, results. The gradient of the weights has the same
-//! products, the other way round.
+//! products, the other way round. Where channels are few, rows alone are transformed (`rows.rs`).
 
+mod plane;
+mod rows;
 mod transform;
 mod weight_grad;
 mod weights;
@@ -20,15 +22,18 @@ use super::tile::{Reads, Writes, correlating};
 use super::window::tiles;
 use super::{After, Shape, Shared};
 use crate::isa::{Factors, Isa, Kernel, Way, run};
-use transform::{Plane, Row, Then};
+use plane::Plane;
+use rows::Rows;
+use transform::{Row, Then};
 pub(super) use weight_grad::weight_grad;
-pub(super) use weights::Transformed;
+use weights::Squares;
 
 /// Side of the transformed tile, and of its results.
 const SIDE: usize = 4;
 const STEP: usize = 2;
-/// Channels below which the transforms cost more than they save.
+/// Channels below which the transforms cost more than they save, of squares and of rows.
 const FEWEST: usize = 32;
+const FEWEST_OF_ROWS: usize = 16;
 /// Floats of a block's transformed pixels and results: half of a core's second-level cache.
 const BLOCK: usize = 64 * 1024;
 
@@ -38,14 +43,54 @@ fn apart(tiles: usize, channels: usize) -> usize {
     (tiles * channels).next_multiple_of(LINE) + LINE
 }
 
-/// Whether it is worth it.
-pub(super) fn fits(shape: &Shape) -> bool {
+/// Whether it is worth it, of squares or of rows.
+pub(super) fn fits(way: Way, shape: &Shape) -> bool {
+    squares_fit(shape) || rows_fit(way, shape)
+}
+
+/// Whether squares are: in both directions of an image.
+pub(super) fn squares_fit(shape: &Shape) -> bool {
     let [out_h, out_w] = shape.out();
-    shape.kernel == [3, 3]
-        && shape.stride == 1
-        && shape.padding <= 2
-        && shape.in_c.min(shape.out_c) >= FEWEST
-        && out_h.min(out_w) > 1
+    is_plain(shape) && shape.in_c.min(shape.out_c) >= FEWEST && out_h.min(out_w) > 1
+}
+
+/// Whether rows are; of f32 values alone: where products take half of the time, so would the transforms save.
+fn rows_fit(way: Way, shape: &Shape) -> bool {
+    let channels = FEWEST_OF_ROWS..FEWEST;
+    let few = channels.contains(&shape.in_c.min(shape.out_c));
+    way.factors == Factors::Whole && is_plain(shape) && few && shape.out()[1] > 1
+}
+
+fn is_plain(shape: &Shape) -> bool {
+    shape.kernel == [3, 3] && shape.stride == 1 && shape.padding <= 2
+}
+
+/// Weights, transformed.
+#[derive(Debug)]
+pub(crate) enum Transformed {
+    Squares(Squares),
+    Rows(Rows),
+}
+
+impl Transformed {
+    fn new(way: Way, weights: Weights<'_>, in_c: usize, out_c: usize) -> Self {
+        if in_c.min(out_c) < FEWEST {
+            Self::Rows(Rows::new(way, weights, in_c, out_c))
+        } else {
+            Self::Squares(Squares::new(way, weights, in_c, out_c))
+        }
+    }
+
+    /// # Panics
+    ///
+    /// If they are those of other numbers of channels.
+    fn check(&self, way: Way, in_c: usize, out_c: usize) {
+        let are = match self {
+            Self::Squares(weights) => weights.are_of(way, in_c, out_c),
+            Self::Rows(weights) => weights.are_of(way, in_c, out_c),
+        };
+        assert!(are, "weights prepared for another shape");
+    }
 }
 
 /// Of a tile: image, and row and column of the first result.
@@ -106,10 +151,7 @@ pub(super) fn forward(
     after: Option<After<'_>>,
 ) -> Vec<f32> {
     let [out_h, out_w] = shape.out();
-    let panel = way.depth(shape.in_c) * way.lanes() * transformed.vectors;
-    let len = SIDE * SIDE * weights::of_one(shape.out_c.div_ceil(transformed.width), panel);
-    let there = (transformed.panel, transformed.values.len());
-    assert_eq!(there, (panel, len), "weights prepared for another shape");
+    transformed.check(way, shape.in_c, shape.out_c);
     let origin = -(shape.padding as isize);
     let from = Plane { h: shape.h, w: shape.w, c: shape.in_c, origin };
     let to = Plane { h: out_h, w: out_w, c: shape.out_c, origin: 0 };
@@ -181,6 +223,13 @@ unsafe fn correlate(
     then: Then<'_>,
 ) {
     assert!(images.len() >= n * from.len(), "images are shorter than their shape");
+    let weights = match weights {
+        Transformed::Squares(weights) => weights,
+        // SAFETY: passed on.
+        Transformed::Rows(weights) => {
+            return unsafe { rows::correlate(way, n, images, from, weights, to, onto, then) };
+        }
+    };
     let grid = Tiles::new(n, onto.h, onto.w);
     let zeros = vec![0.0; from.c];
     let depth = way.depth(from.c);
@@ -221,7 +270,7 @@ struct Block<'a> {
     images: &'a [f32],
     zeros: &'a [f32],
     from: Plane,
-    weights: &'a Transformed,
+    weights: &'a Squares,
     groups: &'a [(usize, usize)],
     pixels: *mut f32,
     results: *mut f32,
@@ -253,6 +302,8 @@ impl Block<'_> {
         let mut place = self.grid.at(self.block.start);
         for nth in 0..len {
             let at = self.from.tile(self.images, place, self.zeros);
+            // SAFETY: nothing is read.
+            unsafe { self.from.fetch_below::<I>(self.images, place) };
             place = self.grid.after(place);
             for i in 0..SIDE {
                 let step = apart(len, depth);
@@ -273,7 +324,7 @@ impl Block<'_> {
     #[inline(always)]
     unsafe fn products<I: Isa, const C: usize>(&self) {
         let (in_c, out_c, len) = (self.way.depth(self.from.c), self.onto.c, self.block.len());
-        let Transformed { width, panel, .. } = *self.weights;
+        let Squares { width, panel, .. } = *self.weights;
         for (t, weights) in self.weights.values.chunks_exact(self.weights.of_one).enumerate() {
             for (p, weights) in weights.chunks_exact(panel).take(out_c.div_ceil(width)).enumerate() {
                 let channel = p * width;

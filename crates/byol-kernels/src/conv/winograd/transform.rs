@@ -2,68 +2,8 @@
 
 use super::super::outer::Packing;
 use super::super::{After, Shared};
-use super::{Place, SIDE, STEP};
+use super::{SIDE, STEP};
 use crate::isa::{Isa, load, store};
-
-/// An image of `c` channels; `origin` is the first row and column of the first tile, and what
-/// is outside of the image is 0.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Plane {
-    pub h: usize,
-    pub w: usize,
-    pub c: usize,
-    pub origin: isize,
-}
-
-impl Plane {
-    pub fn len(&self) -> usize {
-        self.h * self.w * self.c
-    }
-
-    /// Pixels below the tile of the results at `place`: image, row, column.
-    #[inline(always)]
-    pub fn tile(&self, images: &[f32], place: Place, zeros: &[f32]) -> [[*const f32; SIDE]; SIDE] {
-        self.square(images.as_ptr(), place, zeros)
-    }
-
-    /// The 2×2 pixels of a tile of results, from channel `first` on.
-    #[inline(always)]
-    pub fn results(
-        &self,
-        images: &[f32],
-        place: Place,
-        first: usize,
-        zeros: &[f32],
-    ) -> [[*const f32; STEP]; STEP] {
-        self.square(images.as_ptr().wrapping_add(first), place, zeros)
-    }
-
-    /// Loops and plain sums: a closure here would be a function without the kernel's instructions.
-    #[inline(always)]
-    fn square<const S: usize>(
-        &self,
-        images: *const f32,
-        (image, y, x): Place,
-        zeros: &[f32],
-    ) -> [[*const f32; S]; S] {
-        let (y, x) = (y as isize + self.origin, x as isize + self.origin);
-        let row = (image * self.h) as isize + y;
-        let first = images.wrapping_offset((row * self.w as isize + x) * self.c as isize);
-        let mut at = [[zeros.as_ptr(); S]; S];
-        for r in 0..S {
-            // What is negative is large.
-            if (y + r as isize) as usize >= self.h {
-                continue;
-            }
-            for s in 0..S {
-                if ((x + s as isize) as usize) < self.w {
-                    at[r][s] = first.wrapping_add((r * self.w + s) * self.c);
-                }
-            }
-        }
-        at
-    }
-}
 
 /// Where four values of a row go: `step` floats apart, and of each the channels of a sample.
 #[derive(Clone, Copy)]
@@ -129,7 +69,62 @@ unsafe fn pixels<I: Isa>(
         for s in 0..SIDE {
             u[s] = I::mul_add(sign, load::<I>(b[s].add(at), n), load::<I>(a[s].add(at), n));
         }
-        [I::sub(u[0], u[2]), I::add(u[1], u[2]), I::sub(u[2], u[1]), I::sub(u[1], u[3])]
+        filtered::<I>(u)
+    }
+}
+
+/// d₀ − d₂, d₁ + d₂, d₂ − d₁, d₁ − d₃.
+#[inline(always)]
+unsafe fn filtered<I: Isa>(d: [I::V; SIDE]) -> [I::V; SIDE] {
+    // SAFETY: arithmetic.
+    unsafe { [I::sub(d[0], d[2]), I::add(d[1], d[2]), I::sub(d[2], d[1]), I::sub(d[1], d[3])] }
+}
+
+/// `n` channels of a pixel, or 0 outside of a row of `w` pixels of `c` channels.
+///
+/// # Safety
+///
+/// They are readable.
+#[inline(always)]
+unsafe fn pixel<I: Isa>(row: *const f32, x: isize, [w, c, n]: [usize; 3]) -> I::V {
+    // SAFETY: passed on. What is negative is large.
+    unsafe { if (x as usize) < w { load::<I>(row.add(x as usize * c), n) } else { I::splat(0.0) } }
+}
+
+/// Rows that are asked for before they are read.
+const AHEAD: isize = 2;
+
+/// `n` channels of a row of `w` pixels of `c` channels: of each of `pairs` steps of two pixels from `x` on,
+/// four pixels, transformed, as four values `step` floats apart.
+///
+/// # Safety
+///
+/// They are readable, and writable at the places.
+#[inline(always)]
+pub(super) unsafe fn row<I: Isa>(
+    row: *const f32,
+    of @ [w, c, n]: [usize; 3],
+    mut x: isize,
+    pairs: usize,
+    mut to: *mut f32,
+    step: usize,
+) {
+    // SAFETY: passed on.
+    unsafe {
+        let mut d = [pixel::<I>(row, x, of), pixel::<I>(row, x + 1, of)];
+        for _ in 0..pairs {
+            x += STEP as isize;
+            let next = [pixel::<I>(row, x, of), pixel::<I>(row, x + 1, of)];
+            let ahead = row.wrapping_offset((x + AHEAD * w as isize) * c as isize);
+            I::fetch(ahead);
+            I::fetch(ahead.wrapping_add(c));
+            let u = filtered::<I>([d[0], d[1], next[0], next[1]]);
+            for s in 0..SIDE {
+                store::<I>(to.wrapping_add(s * step), u[s], n);
+            }
+            d = next;
+            to = to.wrapping_add(c);
+        }
     }
 }
 
@@ -303,6 +298,26 @@ pub(super) struct Then<'a> {
     pub after: Option<After<'a>>,
 }
 
+impl Then<'_> {
+    /// Does it to `n` channels from `channel` on of a result, and writes them to `place`.
+    ///
+    /// # Safety
+    ///
+    /// They are writable there (and, to be added to, readable), and what follows has them.
+    #[inline(always)]
+    pub unsafe fn write<I: Isa>(&self, y: I::V, to: Shared, place: usize, channel: usize, n: usize) {
+        let at = to.at(place);
+        // SAFETY: passed on.
+        unsafe {
+            let mut y = if self.add { I::add(load::<I>(at, n), y) } else { y };
+            if let Some(after) = self.after {
+                y = after.of::<I>(y, place, channel, n);
+            }
+            store::<I>(at, y, n);
+        }
+    }
+}
+
 /// Aᵀ m A of sixteen sums `step` floats apart, to up to 2×2 places.
 ///
 /// # Safety
@@ -355,16 +370,18 @@ unsafe fn result<I: Isa>(
             s[1][j] = I::sub(I::sub(m1, m2), m(3));
         }
         for i in 0..STEP {
-            let y = [I::add(I::add(s[i][0], s[i][1]), s[i][2]), I::sub(I::sub(s[i][1], s[i][2]), s[i][3])];
+            let y = narrowed::<I>(s[i]);
             for j in 0..STEP {
                 let Some(place) = places[i][j] else { continue };
-                let to = to.at(place + at);
-                let mut y = if then.add { I::add(load::<I>(to, n), y[j]) } else { y[j] };
-                if let Some(after) = then.after {
-                    y = after.of::<I>(y, place + at, at, n);
-                }
-                store::<I>(to, y, n);
+                then.write::<I>(y[j], to, place + at, at, n);
             }
         }
     }
+}
+
+/// m₀ + m₁ + m₂, m₁ − m₂ − m₃.
+#[inline(always)]
+pub(super) unsafe fn narrowed<I: Isa>(m: [I::V; SIDE]) -> [I::V; STEP] {
+    // SAFETY: arithmetic.
+    unsafe { [I::add(I::add(m[0], m[1]), m[2]), I::sub(I::sub(m[1], m[2]), m[3])] }
 }

@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use super::super::Shape;
 use super::super::outer::{LINE, Outer, Packing, Partials, SAMPLES, Shares, clear, parts, with_scratch};
 use super::super::pack::{most_pixels, vectors};
-use super::transform::{self, Plane, Row};
+use super::plane::Plane;
+use super::transform::{self, Row};
 use super::{SIDE, STEP, Tiles, weights};
 use crate::isa::{Factors, Isa, Kernel, Way, run};
 

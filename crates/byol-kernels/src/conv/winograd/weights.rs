@@ -14,7 +14,7 @@ use crate::isa::{Factors, Isa, Kernel, Path, Way, run};
 /// G g Gᵀ of each channel to each: `[16][panel][input channel][result channel of the panel]`,
 /// zeros behind the last channel, and a line behind each of the sixteen.
 #[derive(Debug, Clone)]
-pub(crate) struct Transformed {
+pub(crate) struct Squares {
     pub values: Vec<f32>,
     /// Values from one of the sixteen to the next.
     pub of_one: usize,
@@ -63,7 +63,7 @@ const WIDEST: usize = 32;
 /// Weights of a block by their place in the window, `[input channel][9][result channel]`.
 type Windows = [[f32; WIDEST]; WINDOWS];
 
-impl Transformed {
+impl Squares {
     pub fn new(way: Way, weights: Weights<'_>, in_c: usize, out_c: usize) -> Self {
         let vectors = vectors(way.lanes(), out_c, usize::MAX);
         let (width, depth) = (vectors * way.lanes(), way.depth(in_c));
@@ -89,11 +89,18 @@ impl Transformed {
         unsafe { values.set_len(SIDE * SIDE * of_one) };
         Self { values, of_one, panel, width, vectors }
     }
+
+    /// Whether they are of so many channels.
+    pub fn are_of(&self, way: Way, in_c: usize, out_c: usize) -> bool {
+        let panel = way.depth(in_c) * way.lanes() * self.vectors;
+        let len = SIDE * SIDE * of_one(out_c.div_ceil(self.width), panel);
+        (self.panel, self.values.len()) == (panel, len)
+    }
 }
 
 /// Values from one of the sixteen to the next: a line more than it has, so that they do not share one set of
 /// a core's first-level cache.
-pub(super) fn of_one(panels: usize, panel: usize) -> usize {
+fn of_one(panels: usize, panel: usize) -> usize {
     panels * panel + LINE
 }
 
