@@ -2,6 +2,7 @@
 //! what the kernels make lies channels last behind that, so that from one of them to the
 //! next nothing is copied.
 
+mod layout;
 mod norms;
 
 use burn::backend::ops::{ActivationOps, FloatTensorOps, ModuleOps};
@@ -18,64 +19,16 @@ use crate::plain::{
 };
 use crate::pool;
 use crate::sum;
+pub(crate) use layout::values;
+use layout::{channels_first, channels_last, owned, straight};
 use norms::{affine, norm_forward, norm_grad};
 
 pub(crate) type Tensor = <Flex as burn::backend::BackendTypes>::FloatTensorPrimitive;
-
-/// `[N, C, H, W]` as contiguous `[N, H, W, C]`; `[N, C]` as it is.
-fn channels_last(x: &Tensor) -> Tensor {
-    let x = match x.layout().num_dims() {
-        4 => x.permute(&[0, 2, 3, 1]),
-        _ => x.clone(),
-    };
-    if x.is_contiguous() { x } else { x.to_contiguous() }
-}
-
-/// The values channels last, for writing: the buffer itself if nobody else has it.
-fn owned(x: Tensor) -> Vec<f32> {
-    let last = channels_last(&x);
-    drop(x);
-    // Cannot fail: f32, see the callers.
-    last.into_data().try_into_vec().unwrap_or_default()
-}
-
-/// The values as they lie, for writing: the buffer itself if nobody else has it.
-fn straight(x: Tensor) -> Vec<f32> {
-    // Cannot fail: f32, see the callers.
-    x.into_data().try_into_vec().unwrap_or_default()
-}
 
 /// Whether all are f32 and of one shape.
 fn alike(tensors: &[&Tensor]) -> bool {
     let same = |pair: &[&Tensor]| pair[0].layout().shape().to_vec() == pair[1].layout().shape().to_vec();
     is_f32(tensors) && tensors.windows(2).all(same)
-}
-
-pub(crate) fn values(x: &Tensor) -> &[f32] {
-    // Contiguous f32: see the callers.
-    x.as_slice().unwrap_or_default()
-}
-
-/// Values `[N, H, W, C]` (or `[N, C]`) as Burn's `[N, C, H, W]`.
-fn channels_first(values: Vec<f32>, dims: &[usize]) -> Tensor {
-    let tensor = Tensor::from_data(TensorData::new(values, dims.to_vec()));
-    match dims.len() {
-        4 => tensor.permute(&[0, 3, 1, 2]),
-        _ => tensor,
-    }
-}
-
-/// A shape of Burn's with the channels last.
-fn last_dims(x: &Tensor) -> Vec<usize> {
-    match x.layout().shape().to_vec().as_slice() {
-        &[n, c, h, w] => vec![n, h, w, c],
-        other => other.to_vec(),
-    }
-}
-
-fn vector(values: Vec<f32>) -> Tensor {
-    let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]))
 }
 
 /// Whether the kernels can do it: f32, two or four dimensions, something to do.

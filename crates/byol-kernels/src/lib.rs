@@ -47,6 +47,9 @@ mod pool;
 #[cfg(feature = "flex")]
 #[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
 mod sum;
+#[cfg(feature = "flex")]
+#[allow(unsafe_code, reason = "memory that is written once: see SAFETY")]
+mod turn;
 
 mod kept;
 pub mod nn;

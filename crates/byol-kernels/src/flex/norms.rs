@@ -2,7 +2,8 @@
 
 use burn::backend::Flex;
 
-use super::{Tensor, channels_first, channels_last, fits, last_dims, owned, values, vector};
+use super::layout::{channels_first, channels_last, last_dims, rows, straight, values, vector};
+use super::{Tensor, fits};
 use crate::isa::Path;
 use crate::norm::{self, Rectified};
 use crate::plain::plain_affine;
@@ -18,8 +19,8 @@ pub(super) fn norm_forward(
 ) -> (Tensor, Tensor, Tensor) {
     let dims = last_dims(&x);
     let (gamma, beta) = (gamma.to_contiguous(), beta.to_contiguous());
-    let path = Path::current();
-    let batch = norm::statistics(path, values(&channels_last(&x)), values(&gamma).len());
+    let (path, x) = (Path::current(), rows(x));
+    let batch = norm::statistics(path, values(&x), values(&gamma).len());
     let (scale, offset) = norm::fold(values(&gamma), values(&beta), &batch.mean, &batch.variance, epsilon);
     let y = affine_values(x, &scale, &offset, shortcut, relu);
     (channels_first(y, &dims), vector(batch.mean), vector(batch.variance))
@@ -36,16 +37,17 @@ pub(super) fn norm_grad(
     behind: bool,
 ) -> (Tensor, Tensor, Tensor, Option<Tensor>) {
     let dims = last_dims(&x);
-    let [x_kept, kept] = [&x, &grad].map(|t| (!t.is_unique()).then(|| channels_last(t)));
+    let [x, grad] = [x, grad].map(rows);
+    let [x_kept, kept] = [&x, &grad].map(|t| (!t.is_unique()).then(|| t.clone()));
     let of = norm::Backward {
         x: match &x_kept {
             Some(x) => values(x).into(),
-            None => owned(x).into(),
+            None => straight(x).into(),
         },
         relu,
         dy: match &kept {
             Some(dy) => values(dy).into(),
-            None => owned(grad).into(),
+            None => straight(grad).into(),
         },
         gamma: values(gamma),
         mean: values(mean),
@@ -57,7 +59,7 @@ pub(super) fn norm_grad(
     (channels_first(all.x, &dims), vector(all.gamma), vector(all.beta), behind)
 }
 
-/// Over the buffer of `x`, if nobody else has it.
+/// Of rows of channels `x`, over their buffer if nobody else has it.
 fn affine_values(
     x: Tensor,
     scale: &[f32],
@@ -68,9 +70,9 @@ fn affine_values(
     let shortcut = shortcut.map(channels_last);
     let (path, shortcut) = (Path::current(), shortcut.as_ref().map(values));
     if x.is_unique() {
-        return norm::affine(path, owned(x), scale, offset, shortcut, relu);
+        return norm::affine(path, straight(x), scale, offset, shortcut, relu);
     }
-    norm::affine(path, values(&channels_last(&x)), scale, offset, shortcut, relu)
+    norm::affine(path, values(&x), scale, offset, shortcut, relu)
 }
 
 pub(super) fn affine(
@@ -85,5 +87,5 @@ pub(super) fn affine(
     }
     let dims = last_dims(&x);
     let (scale, offset) = (scale.to_contiguous(), offset.to_contiguous());
-    channels_first(affine_values(x, values(&scale), values(&offset), shortcut.as_ref(), relu), &dims)
+    channels_first(affine_values(rows(x), values(&scale), values(&offset), shortcut.as_ref(), relu), &dims)
 }
