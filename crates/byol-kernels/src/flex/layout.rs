@@ -81,7 +81,7 @@ mod tests {
             // And of what lies in no order of ours.
             let turned = x.permute(&[0, 1, 3, 2]);
             let expected = values_of(&turned.permute(&[0, 2, 3, 1]).to_contiguous());
-            prop_assert_eq!(values_of(&channels_last(&turned)), expected.clone());
+            prop_assert_eq!(&values_of(&channels_last(&turned)), &expected);
             prop_assert_eq!(owned(turned), expected);
         }
     }

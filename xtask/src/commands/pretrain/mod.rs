@@ -228,13 +228,7 @@ fn announce(plan: &RunPlan, run: &RunDir) {
         plan.micro_batch(),
         spec.accumulation
     ));
-    if spec.precision == Precision::Bf16 {
-        tell(if byol_kernels::Path::current() == byol_kernels::Path::Avx512Bf16 {
-            "convolutions multiply bf16 values"
-        } else {
-            "convolutions multiply bf16 values, without instructions for them (AVX-512 BF16): f32 is faster here"
-        });
-    }
+    announce_precision(spec.precision);
     if let Some(init) = &plan.init {
         tell(&format!("the encoder starts from {}", init.weights));
     }
@@ -242,6 +236,16 @@ fn announce(plan: &RunPlan, run: &RunDir) {
         tell(omission);
     }
     tell(&format!("run: {}", run.path().display()));
+}
+
+fn announce_precision(precision: Precision) {
+    if precision == Precision::Bf16 {
+        tell(if byol_kernels::Path::current() == byol_kernels::Path::Avx512Bf16 {
+            "convolutions multiply bf16 values"
+        } else {
+            "convolutions multiply bf16 values, without instructions for them (AVX-512 BF16): f32 is faster here"
+        });
+    }
 }
 
 /// What is needed to use the weights without the run.

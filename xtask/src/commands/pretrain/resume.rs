@@ -10,7 +10,7 @@ use byol_train::{Checkpoint, JsonLines, RunDir, RunPlan, TrainError, TrainState,
 
 use serde_json::json;
 
-use super::{Begun, PREFETCH, fresh, options};
+use super::{Begun, PREFETCH, announce_precision, fresh, options};
 use crate::cli::PretrainArgs;
 use crate::compose::Source;
 use crate::exit::Usage;
@@ -105,6 +105,7 @@ pub fn begin(args: &PretrainArgs, path: &Path, device: &Device) -> Result<Option
     }
     if !args.json {
         tell(&format!("{}: goes on after step {step} of {}", path.display(), plan.total_steps));
+        announce_precision(plan.spec.precision);
     }
     Ok(Some(Begun { run, _lock: lock, plan, measured, source, set, state, metrics }))
 }
