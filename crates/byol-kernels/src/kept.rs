@@ -14,7 +14,7 @@ use {
 /// Calls `f`, in which convolutions by this crate that this thread calls keep their weights as the
 /// kernels read them, for `uses` convolutions with the same weights together: for instance the two
 /// views of a step, or many batches of an evaluation. Results are the same bits. What is kept
-/// needs up to twice the memory of the weights, until its last use or the end of `f`.
+/// needs up to four times the memory of the weights, until its last use or the end of `f`.
 ///
 /// The weights themselves are held as long: a change of theirs within `f` finds them in use and
 /// makes a copy.

@@ -12,9 +12,10 @@ const SIDE: usize = 16;
 
 /// Images of `c` planes of so many pixels, as pixels of `c` channels.
 pub(crate) fn turned(planes: &[f32], c: usize, pixels: usize) -> Vec<f32> {
+    let image = (c * pixels).max(1);
+    assert!(planes.len().is_multiple_of(image), "images are shorter than their shape");
     let mut to = Vec::with_capacity(planes.len());
     let spare = &mut to.spare_capacity_mut()[..planes.len()];
-    let image = (c * pixels).max(1);
     spare.par_chunks_mut(image).zip(planes.par_chunks(image)).for_each(|(to, planes)| {
         to.par_chunks_mut(c * TASK).enumerate().for_each(|(task, to)| {
             for (nth, to) in to.chunks_mut(c * SIDE).enumerate() {

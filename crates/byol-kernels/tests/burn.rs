@@ -18,6 +18,11 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device()).require_grad()
 }
 
+/// The same with channels last in memory, as the kernels leave images.
+fn random_last([n, c, h, w]: [usize; 4]) -> Tensor<4> {
+    Tensor::from_inner(random([n, h, w, c]).inner().permute([0, 3, 1, 2])).require_grad()
+}
+
 fn sum<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     x.reshape([1, -1]).sum_dim(1).reshape([1])
 }
@@ -194,11 +199,13 @@ pub fn what_follows_a_convolution_is_burns() {
 
 #[test]
 pub fn normalisations_are_burns() {
-    for (shortcut, rectify) in [(false, false), (false, true), (true, false), (true, true)] {
-        let (x, s) = (random([4, 6, 5, 3]), random([4, 6, 5, 3]));
+    for case in 0..8 {
+        let [last, shortcut, rectify] = [4, 2, 1].map(|bit| case & bit != 0);
+        let of = if last { random_last } else { random };
+        let (x, s) = (of([4, 6, 5, 3]), of([4, 6, 5, 3]));
         let (gamma, beta) = (random([6]), random([6]));
         let with = shortcut.then(|| s.clone());
-        let kept = x.clone().mul_scalar(1.0);
+        let kept = [&x, &s].map(|t| t.clone().mul_scalar(1.0));
         let ours =
             byol_kernels::batch_norm_train(x.clone(), gamma.clone(), beta.clone(), with, rectify, 1e-5);
         let batch = batch_norm_train(x.clone(), gamma.clone(), beta.clone(), 1e-5);
@@ -207,7 +214,7 @@ pub fn normalisations_are_burns() {
         assert_same("results", ours.output.clone(), burns.clone());
         assert_same("mean", ours.mean, batch.mean);
         assert_same("variance", ours.variance, batch.variance);
-        let g = random(burns.dims()).detach();
+        let g = of(burns.dims()).detach();
         let (a, b) = (sum(ours.output * g.clone()).backward(), sum(burns * g).backward());
         assert_same("input gradient", x.grad(&a).unwrap(), x.grad(&b).unwrap());
         assert_same("gamma's", gamma.grad(&a).unwrap(), gamma.grad(&b).unwrap());
@@ -215,7 +222,7 @@ pub fn normalisations_are_burns() {
         if shortcut {
             assert_same("shortcut's", s.grad(&a).unwrap(), s.grad(&b).unwrap());
         }
-        assert_same("what others have stays", x, kept);
+        [x, s].into_iter().zip(kept).for_each(|(of, kept)| assert_same("what others have stays", of, kept));
     }
 }
 
@@ -260,28 +267,31 @@ pub fn poolings_are_burns() {
 
 #[test]
 pub fn evaluation_is_differentiable_too() {
-    let (x, s, scale, offset) = (random([3, 4, 2, 2]), random([3, 4, 2, 2]), random([4]), random([4]));
-    let ours = byol_kernels::affine(x.clone(), scale.clone(), offset.clone(), Some(s.clone()), true);
-    let spread = |v: Tensor<1>| v.reshape([1, 4, 1, 1]);
-    let burns = relu(x.clone() * spread(scale.clone()) + spread(offset) + s);
-    assert_same("results", ours.clone(), burns.clone());
-    let plain = byol_kernels::affine(
-        x.clone().inner(),
-        scale.clone().inner(),
-        Tensor::zeros([4], &Device::flex()),
-        None,
-        false,
-    );
-    assert_same("plain", plain, (x.clone() * spread(scale.clone())).inner());
-    let (a, b) = (sum(ours.square()).backward(), sum(burns.square()).backward());
-    assert_same("gradient", x.grad(&a).unwrap(), x.grad(&b).unwrap());
-    assert_same("factors", scale.grad(&a).unwrap(), scale.grad(&b).unwrap());
+    for of in [random, random_last] {
+        let (x, s) = (of([3, 4, 2, 2]), of([3, 4, 2, 2]));
+        let (scale, offset, kept) = (random([4]), random([4]), x.clone().mul_scalar(1.0));
+        let ours = byol_kernels::affine(x.clone(), scale.clone(), offset.clone(), Some(s.clone()), true);
+        let spread = |v: Tensor<1>| v.reshape([1, 4, 1, 1]);
+        let burns = relu(x.clone() * spread(scale.clone()) + spread(offset) + s);
+        assert_same("results", ours.clone(), burns.clone());
+        let plain = byol_kernels::affine(
+            x.clone().inner(),
+            scale.clone().inner(),
+            Tensor::zeros([4], &Device::flex()),
+            None,
+            false,
+        );
+        assert_same("plain", plain, (x.clone() * spread(scale.clone())).inner());
+        let (a, b) = (sum(ours.square()).backward(), sum(burns.square()).backward());
+        assert_same("gradient", x.grad(&a).unwrap(), x.grad(&b).unwrap());
+        assert_same("factors", scale.grad(&a).unwrap(), scale.grad(&b).unwrap());
+        assert_same("what others have stays", x, kept);
+    }
 }
 
 /// Another precision is Burn's business.
 #[test]
 fn half_precision_goes_to_burn() {
-    use burn::tensor::DType;
     let device = Device::flex();
     let x = Tensor::<4>::random([1, 2, 4, 4], Distribution::Default, &device).cast(DType::F16);
     let weight = Tensor::<4>::random([3, 2, 3, 3], Distribution::Default, &device).cast(DType::F16);

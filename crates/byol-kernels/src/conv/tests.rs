@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::isa::Path;
+use crate::isa::{Factors, Path};
 
 pub(super) fn numbers(n: usize, seed: u32) -> Vec<f32> {
     let hash = |i: u32| {
@@ -135,11 +135,12 @@ fn parts_of_weight_gradients_are_every_paths() {
 
 #[test]
 fn large_images_are_cut_into_rows() {
-    check(&Shape { n: 2, h: 70, w: 90, in_c: 24, out_c: 20, kernel: [3, 3], stride: 1, padding: 1 });
+    check(&Shape { n: 2, h: 70, w: 90, in_c: 12, out_c: 14, kernel: [3, 3], stride: 1, padding: 1 });
     // Panels of weights above the limit, one row of the window at a time.
     check(&Shape { n: 1, h: 5, w: 5, in_c: 920, out_c: 64, kernel: [3, 3], stride: 2, padding: 1 });
     check(&Shape { n: 1, h: 120, w: 110, in_c: 16, out_c: 8, kernel: [5, 3], stride: 2, padding: 2 });
-    // Rows that are transformed, in two strips, and the first of more pixels than fit.
+    // Rows that are transformed: in strips, of more pixels than fit, and of several images a task.
+    check(&Shape { n: 40, h: 9, w: 8, in_c: 16, out_c: 18, kernel: [3, 3], stride: 1, padding: 1 });
     check(&Shape { n: 2, h: 40, w: 45, in_c: 31, out_c: 16, kernel: [3, 3], stride: 1, padding: 1 });
     check(&Shape { n: 1, h: 3, w: 1400, in_c: 16, out_c: 17, kernel: [3, 3], stride: 1, padding: 2 });
 }
@@ -234,5 +235,9 @@ fn weights_of_another_shape_are_not_read() {
         let images = numbers(36 * larger.in_c, 2);
         let panics = std::panic::catch_unwind(|| super::forward(path, &larger, &images, &weights, None));
         assert!(panics.is_err(), "{shape:?}");
+        let pairs = Way { path: Path::Portable, factors: Factors::Pairs };
+        let whole = Prepared::new(Path::Portable, &shape, &numbers(shape.out_c * shape.in_c * 9, 1));
+        let panics = std::panic::catch_unwind(|| super::forward(pairs, &shape, &images, &whole, None));
+        assert!(panics.is_err(), "{shape:?} in pairs");
     }
 }

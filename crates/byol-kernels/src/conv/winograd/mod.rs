@@ -34,6 +34,8 @@ const STEP: usize = 2;
 /// Channels below which the transforms cost more than they save, of squares and of rows.
 const FEWEST: usize = 32;
 const FEWEST_OF_ROWS: usize = 16;
+/// Results in a row below which its tiles wait for their own sums.
+const SHORTEST: usize = 7;
 /// Floats of a block's transformed pixels and results: half of a core's second-level cache.
 const BLOCK: usize = 64 * 1024;
 
@@ -58,7 +60,7 @@ pub(super) fn squares_fit(shape: &Shape) -> bool {
 fn rows_fit(way: Way, shape: &Shape) -> bool {
     let channels = FEWEST_OF_ROWS..FEWEST;
     let few = channels.contains(&shape.in_c.min(shape.out_c));
-    way.factors == Factors::Whole && is_plain(shape) && few && shape.out()[1] > 1
+    way.factors == Factors::Whole && is_plain(shape) && few && shape.out()[1] >= SHORTEST
 }
 
 fn is_plain(shape: &Shape) -> bool {

@@ -15,7 +15,7 @@ use super::super::window::tiles;
 use super::plane::Plane;
 use super::transform::{self, Then, narrowed};
 use super::{BLOCK, SIDE, STEP};
-use crate::isa::{Isa, Kernel, Way, run};
+use crate::isa::{Factors, Isa, Kernel, Way, run};
 
 /// Rows of the window.
 const ROWS: usize = 3;
@@ -47,10 +47,12 @@ impl Rows {
 
     /// Whether they are of so many channels.
     pub fn are_of(&self, way: Way, in_c: usize, out_c: usize) -> bool {
-        self.0.iter().all(|of| {
-            let panel = ROWS * in_c * way.lanes() * of.vectors;
-            (of.panel, of.values.len()) == (panel, out_c.div_ceil(of.width) * panel)
-        })
+        let whole = way.factors == Factors::Whole;
+        whole
+            && self.0.iter().all(|of| {
+                let panel = ROWS * in_c * way.lanes() * of.vectors;
+                (of.panel, of.values.len()) == (panel, out_c.div_ceil(of.width) * panel)
+            })
     }
 }
 
@@ -71,7 +73,7 @@ pub(super) unsafe fn correlate(
 ) {
     let pairs = onto.w.div_ceil(STEP);
     let [first, ..] = &weights.0;
-    let of_row = SIDE * pairs * from.c + LINE;
+    let of_row = (SIDE * pairs * from.c).next_multiple_of(LINE) + LINE;
     let most = (BLOCK / of_row).saturating_sub(ROWS - 1).clamp(1, onto.h);
     let strips = tiles(onto.h, most);
     let together = (BLOCK / (of_row * (onto.h + ROWS - 1))).clamp(1, n.div_ceil(16).max(1));
