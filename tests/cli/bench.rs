@@ -14,6 +14,15 @@ fn a_step_is_timed_whatever_its_sizes() {
     }
 }
 
+/// bf16 without the instructions for it is said to be no gain.
+#[test]
+fn a_path_without_bf16_says_so() {
+    let said = World::new().succeed(
+        "bench train --size 3 --width 1 --hidden 5 --proj 3 --batch 3 --steps 1 --precision bf16 --path portable",
+    );
+    assert!(said.err.contains("f32 is faster here"), "{}", said.err);
+}
+
 #[test]
 fn what_cannot_be_timed_is_refused() {
     let world = World::new();

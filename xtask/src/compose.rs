@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use byol_data::{ImageDataset, OpenOptions, Shard, split_names};
+use byol_model::Precision;
 use byol_train::{RunDir, RunPlan, RunSpec, SpecBuilder};
 
 use crate::cli::RecipeArgs;
+use crate::terminal::tell;
 
 /// What `data.path` says of the set that is built in.
 const SHIPPED: &str = "builtin:fashion-mnist-mini";
@@ -197,4 +199,15 @@ pub fn set_threads(threads: Option<u16>) -> Result<()> {
         .num_threads(n.into())
         .build_global()
         .with_context(|| format!("starting {n} threads"))
+}
+
+/// Says that convolutions multiply bf16 values, and where that is no gain.
+pub fn tell_precision(precision: Precision) {
+    if precision == Precision::Bf16 {
+        tell(if byol_kernels::Path::current() == byol_kernels::Path::Avx512Bf16 {
+            "convolutions multiply bf16 values"
+        } else {
+            "convolutions multiply bf16 values, without instructions for them (AVX-512 BF16): f32 is faster here"
+        });
+    }
 }

@@ -133,6 +133,12 @@ fn middle(runs: &[Value], key: &[&str]) -> Option<f64> {
     all.get(all.len() / 2).copied()
 }
 
+/// The most that any run has measured of the machine.
+fn best(shapes: &[Shape], key: &str) -> Option<f64> {
+    let of = |run: &Value| run.get("machine")?.get(key)?.as_f64();
+    shapes.iter().flat_map(|shape| shape.ours().iter().filter_map(of)).reduce(f64::max)
+}
+
 fn page(shapes: &[Shape], with_peer: bool) -> String {
     let mut page = String::from(
         "# Performance\n\nWritten by `cargo xtask bench --write-docs`; do not edit. Figures are medians of \
@@ -149,9 +155,8 @@ fn page(shapes: &[Shape], with_peer: bool) -> String {
     );
     for shape in shapes {
         let [ours, peer] = both(shape, "images_per_second");
-        let (gflops, machine) =
-            (middle(shape.ours(), &["gflops"]), middle(shape.ours(), &["machine", "flops"]));
-        let share = gflops.zip(machine).map(|(ours, machine)| 1e11 * ours / machine);
+        let gflops = middle(shape.ours(), &["gflops"]);
+        let share = gflops.zip(best(shapes, "flops")).map(|(ours, machine)| 1e11 * ours / machine);
         let _ = writeln!(
             page,
             "| {} | {} | {} | {} | {} | {} % |",
@@ -201,7 +206,8 @@ fn page(shapes: &[Shape], with_peer: bool) -> String {
     }
     page.push_str(
         "\n## Parts of a step\n\nEach alone, on all threads, in milliseconds; beside it the least that its \
-         arithmetic or its memory would take, whichever is more, at the rates above. In a step the passes of \
+         arithmetic (as the convolutions are written: minimal filtering goes below it) or its memory would \
+         take, whichever is more, at the rates that the same run measured. In a step the passes of \
          both networks go side by side, and so do the gradients of both directions.\n",
     );
     for shape in shapes {
@@ -221,11 +227,10 @@ fn page(shapes: &[Shape], with_peer: bool) -> String {
 
 /// Machine, programs, and what was not run.
 fn about(shapes: &[Shape], with_peer: bool) -> Vec<String> {
-    let first = shapes[0].ours(); // there are three shapes
     let cpu = std::fs::read_to_string("/proc/cpuinfo").ok();
     let cpu = cpu.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("model name")));
     let cpu = cpu.map_or("unknown processor", |line| line.trim_start_matches([' ', '\t', ':']));
-    let [flops, bytes] = ["flops", "bytes_per_second"].map(|key| middle(first, &["machine", key]));
+    let [flops, bytes] = ["flops", "bytes_per_second"].map(|key| best(shapes, key));
     let said = |program: &str, words: &[&str]| {
         let output =
             Command::new(program).args(words).output().ok().filter(|output| output.status.success())?;
@@ -239,7 +244,7 @@ fn about(shapes: &[Shape], with_peer: bool) -> Vec<String> {
     let unknown = || "unknown".to_owned();
     let mut lines = vec![
         format!(
-            "Machine: {cpu}, {} threads; {} GFLOP/s of multiply-adds and {} GB/s of reading, measured here.",
+            "Machine: {cpu}, {} threads; {} GFLOP/s of multiply-adds and {} GB/s of reading, the most measured here.",
             rayon::current_num_threads(),
             number(flops.map(|x| x / 1e9), 0),
             number(bytes.map(|x| x / 1e9), 1)

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::stages::{Stages, Work};
 use crate::cli::{BenchTrainArgs, stem};
-use crate::compose::set_threads;
+use crate::compose::{set_threads, tell_precision};
 use crate::exit::Usage;
 use crate::memory;
 use crate::terminal::{Progress, say};
@@ -45,6 +45,7 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
         Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device)
     };
     let (v, v_prime) = (view(), view());
+    tell_precision(byol.precision);
     let spinner = Progress::spinner("measuring");
     let (mut seconds, mut pages) = (Vec::new(), None);
     for k in 0..WARM + args.steps {

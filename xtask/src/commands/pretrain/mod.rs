@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use burn::tensor::Device;
 use byol_data::ImageDataset;
-use byol_model::{EncoderDescription, OneProcess, Precision, ResNet, named_tensors, save_encoder};
+use byol_model::{EncoderDescription, OneProcess, ResNet, named_tensors, save_encoder};
 use byol_train::{
     Budget, CheckpointRules, Checkpoints, Guard, GuardMode, JsonLines, Lanes, Observer, RunDir, RunLock,
     RunOptions, RunPlan, TensorBoard, Timed, TrainOptions, TrainState, train,
@@ -23,7 +23,7 @@ use byol_train::{
 
 use super::preview::views_png;
 use crate::cli::{GuardChoice, PretrainArgs};
-use crate::compose::{Source, set_threads};
+use crate::compose::{Source, set_threads, tell_precision};
 use crate::exit::Interrupted;
 use crate::subject::preprocessing_of;
 use crate::terminal::{tell, typed};
@@ -228,7 +228,7 @@ fn announce(plan: &RunPlan, run: &RunDir) {
         plan.micro_batch(),
         spec.accumulation
     ));
-    announce_precision(spec.precision);
+    tell_precision(spec.precision);
     if let Some(init) = &plan.init {
         tell(&format!("the encoder starts from {}", init.weights));
     }
@@ -236,16 +236,6 @@ fn announce(plan: &RunPlan, run: &RunDir) {
         tell(omission);
     }
     tell(&format!("run: {}", run.path().display()));
-}
-
-fn announce_precision(precision: Precision) {
-    if precision == Precision::Bf16 {
-        tell(if byol_kernels::Path::current() == byol_kernels::Path::Avx512Bf16 {
-            "convolutions multiply bf16 values"
-        } else {
-            "convolutions multiply bf16 values, without instructions for them (AVX-512 BF16): f32 is faster here"
-        });
-    }
 }
 
 /// What is needed to use the weights without the run.

@@ -10,9 +10,9 @@ use byol_train::{Checkpoint, JsonLines, RunDir, RunPlan, TrainError, TrainState,
 
 use serde_json::json;
 
-use super::{Begun, PREFETCH, announce_precision, fresh, options};
+use super::{Begun, PREFETCH, fresh, options};
 use crate::cli::PretrainArgs;
-use crate::compose::Source;
+use crate::compose::{Source, tell_precision};
 use crate::exit::Usage;
 use crate::memory;
 use crate::terminal::{say, tell, typed};
@@ -105,7 +105,7 @@ pub fn begin(args: &PretrainArgs, path: &Path, device: &Device) -> Result<Option
     }
     if !args.json {
         tell(&format!("{}: goes on after step {step} of {}", path.display(), plan.total_steps));
-        announce_precision(plan.spec.precision);
+        tell_precision(plan.spec.precision);
     }
     Ok(Some(Begun { run, _lock: lock, plan, measured, source, set, state, metrics }))
 }
