@@ -1,6 +1,6 @@
 //! Two halves of a step side by side.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -45,22 +45,62 @@ impl Lanes {
         second: impl FnOnce() -> B + Send,
     ) -> (A, B) {
         let Some(pool) = &self.pool else { return (first(), second()) };
-        let (begun, mut of_second) = (AtomicBool::new(false), None);
-        let of_first = pool.scope(|scope| {
-            scope.spawn(|_| {
-                begun.store(true, Ordering::Relaxed);
-                of_second = Some(second());
-            });
-            // Another thread has to have the second, and not this one while an operation of the
-            // first waits: whatever the first holds then, the second may want.
-            while !begun.load(Ordering::Relaxed) {
+        // Each on a thread of its own, and neither by the thread of the other while an operation of
+        // that one waits: whatever one holds then, the other may want.
+        let begun = AtomicUsize::new(0);
+        let meet = || {
+            begun.fetch_add(1, Ordering::Relaxed);
+            while begun.load(Ordering::Relaxed) < 2 {
                 std::thread::yield_now();
             }
-            first()
+        };
+        let (mut of_first, mut of_second) = (None, None);
+        // Both from outside of the pool: only what is injected is sure to wake a thread. What a thread
+        // of the pool spawns may have to wait until it has time itself, and here it would not have any.
+        pool.in_place_scope(|scope| {
+            scope.spawn(|_| {
+                meet();
+                of_first = Some(first());
+            });
+            scope.spawn(|_| {
+                meet();
+                of_second = Some(second());
+            });
         });
-        // Cannot be missing: the scope waited for it, and a panic there is one here.
+        // Cannot be missing: the scope waited for them, and a panic there is one here.
         #[expect(clippy::expect_used, reason = "see above")]
-        let of_second = of_second.expect("the scope waited for it");
-        (of_first, of_second)
+        let both = of_first.zip(of_second).expect("the scope waited for them");
+        both
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn each_lane_has_a_thread() {
+        for threads in [2, 3, 5] {
+            let lanes = Lanes::of(threads).unwrap();
+            for i in 0..300u64 {
+                // Threads of the pool are awake, about to sleep, or asleep.
+                std::thread::sleep(std::time::Duration::from_micros(i % 40));
+                let meeting = Barrier::new(2);
+                let lane = || {
+                    meeting.wait();
+                    std::thread::current().id()
+                };
+                let (one, other) = lanes.both(lane, lane);
+                assert_ne!(one, other);
+            }
+        }
+    }
+
+    #[test]
+    fn one_lane_is_the_thread_that_asks() {
+        let lane = || std::thread::current().id();
+        assert_eq!(Lanes::of(1).unwrap().both(lane, lane), (lane(), lane()));
     }
 }
