@@ -1,6 +1,7 @@
 //! Two halves of a step side by side.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -45,32 +46,42 @@ impl Lanes {
         second: impl FnOnce() -> B + Send,
     ) -> (A, B) {
         let Some(pool) = &self.pool else { return (first(), second()) };
-        // Each on a thread of its own, and neither by the thread of the other while an operation of
-        // that one waits: whatever one holds then, the other may want.
         let begun = AtomicUsize::new(0);
-        let meet = || {
-            begun.fetch_add(1, Ordering::Relaxed);
-            while begun.load(Ordering::Relaxed) < 2 {
-                std::thread::yield_now();
-            }
-        };
-        let (mut of_first, mut of_second) = (None, None);
-        // Both from outside of the pool: only what is injected is sure to wake a thread. What a thread
-        // of the pool spawns may have to wait until it has time itself, and here it would not have any.
-        pool.in_place_scope(|scope| {
-            scope.spawn(|_| {
-                meet();
-                of_first = Some(first());
-            });
-            scope.spawn(|_| {
-                meet();
-                of_second = Some(second());
-            });
+        let (first, second) = (Lane::new(first), Lane::new(second));
+        // Broadcast, and not spawned: that is sure to wake a thread which sleeps, and each lane is on
+        // the same thread in every step, whose part of the allocator then fits.
+        pool.broadcast(|thread| match thread.index() {
+            0 => first.run(&begun),
+            1 => second.run(&begun),
+            _ => {} // helps
         });
-        // Cannot be missing: the scope waited for them, and a panic there is one here.
-        #[expect(clippy::expect_used, reason = "see above")]
-        let both = of_first.zip(of_second).expect("the scope waited for them");
-        both
+        (first.result(), second.result())
+    }
+}
+
+/// What a lane does, and then what came of it.
+struct Lane<F, R>(Mutex<(Option<F>, Option<R>)>);
+
+impl<R, F: FnOnce() -> R> Lane<F, R> {
+    fn new(work: F) -> Self {
+        Self(Mutex::new((Some(work), None)))
+    }
+
+    /// Begins when both lanes have a thread, so that neither is computed by the thread of the other
+    /// while an operation of that one waits: whatever one holds then, the other may want.
+    fn run(&self, begun: &AtomicUsize) {
+        begun.fetch_add(1, Ordering::Relaxed);
+        while begun.load(Ordering::Relaxed) < 2 {
+            std::thread::yield_now();
+        }
+        // No other thread has this lane.
+        let mut lane = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lane.1 = lane.0.take().map(|work| work());
+    }
+
+    #[expect(clippy::expect_used, reason = "the broadcast has waited for it, and a panic there is one here")]
+    fn result(self) -> R {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).1.expect("it has run")
     }
 }
 
