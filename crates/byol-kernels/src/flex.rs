@@ -5,7 +5,7 @@
 mod layout;
 mod norms;
 
-use burn::backend::ops::{ActivationOps, FloatTensorOps, ModuleOps};
+use burn::backend::ops::{FloatTensorOps, ModuleOps};
 use burn::backend::{Flex, IntDType};
 use burn::tensor::{DType, TensorData};
 
@@ -15,7 +15,8 @@ use crate::kept;
 use crate::norm::{self, Rectified};
 use crate::op::KernelOps;
 use crate::plain::{
-    Conv, plain_conv2d, plain_momentum_step, plain_norm_grad, plain_weight_grad, plain_x_grad,
+    Conv, Norm, plain_conv2d, plain_momentum_step, plain_norm, plain_norm_grad, plain_weight_grad,
+    plain_x_grad,
 };
 use crate::pool;
 use crate::sum;
@@ -136,19 +137,11 @@ impl KernelOps for Flex {
         Tensor::from_data(TensorData::new(dw, [shape.out_c, shape.in_c, kh, kw]))
     }
 
-    fn kernel_norm(
-        x: Tensor,
-        gamma: Tensor,
-        beta: Tensor,
-        epsilon: f64,
-        relu: bool,
-    ) -> (Tensor, Tensor, Tensor) {
+    fn kernel_norm(x: Tensor, gamma: Tensor, beta: Tensor, norm: Norm) -> (Tensor, Tensor, Tensor) {
         if !fits(&x, &[&gamma, &beta], None) {
-            let batch = Self::batch_norm_train(x, gamma, beta, epsilon);
-            let output = if relu { Self::relu(batch.output) } else { batch.output };
-            return (output, batch.mean, batch.variance);
+            return plain_norm::<Self>(x, gamma, beta, None, &norm);
         }
-        norm_forward(x, &gamma, &beta, None, epsilon, relu)
+        norm_forward(x, &gamma, &beta, None, &norm)
     }
 
     fn kernel_norm_add(
@@ -156,15 +149,12 @@ impl KernelOps for Flex {
         gamma: Tensor,
         beta: Tensor,
         shortcut: Tensor,
-        epsilon: f64,
-        relu: bool,
+        norm: Norm,
     ) -> (Tensor, Tensor, Tensor) {
         if !fits(&x, &[&gamma, &beta], Some(&shortcut)) {
-            let batch = Self::batch_norm_train(x, gamma, beta, epsilon);
-            let sum = Self::float_add(batch.output, shortcut);
-            return (if relu { Self::relu(sum) } else { sum }, batch.mean, batch.variance);
+            return plain_norm::<Self>(x, gamma, beta, Some(shortcut), &norm);
         }
-        norm_forward(x, &gamma, &beta, Some(&shortcut), epsilon, relu)
+        norm_forward(x, &gamma, &beta, Some(&shortcut), &norm)
     }
 
     fn kernel_norm_grad(
@@ -175,19 +165,19 @@ impl KernelOps for Flex {
         mean: Tensor,
         variance: Tensor,
         grad: Tensor,
-        epsilon: f64,
-        relu: bool,
+        norm: Norm,
     ) -> (Tensor, Tensor, Tensor) {
         if !fits(&x, &[&gamma, &beta, &mean, &variance], Some(&grad)) {
             let by_channel = [gamma, mean, variance];
-            let (dx, dgamma, dbeta, _) = plain_norm_grad::<Self>(x, y, by_channel, grad, epsilon, relu);
+            let (dx, dgamma, dbeta, _) = plain_norm_grad::<Self>(x, y, by_channel, grad, &norm);
             return (dx, dgamma, dbeta);
         }
         let [gamma, beta, mean, variance] = [gamma, beta, mean, variance].map(|t| t.to_contiguous());
         let of = [&gamma, &beta, &mean, &variance].map(values);
-        let (scale, offset) = norm::fold(of[0], of[1], of[2], of[3], epsilon);
-        let relu = if relu { Rectified::Again { scale: &scale, offset: &offset } } else { Rectified::Not };
-        let (dx, dgamma, dbeta, _) = norm_grad(x, relu, [&gamma, &mean, &variance], grad, epsilon, false);
+        let (scale, offset) = norm::fold(of[0], of[1], of[2], of[3], norm.epsilon);
+        let relu =
+            if norm.relu { Rectified::Again { scale: &scale, offset: &offset } } else { Rectified::Not };
+        let (dx, dgamma, dbeta, _) = norm_grad(x, relu, [&gamma, &mean, &variance], grad, &norm, false);
         (dx, dgamma, dbeta)
     }
 
@@ -198,20 +188,18 @@ impl KernelOps for Flex {
         mean: Tensor,
         variance: Tensor,
         grad: Tensor,
-        epsilon: f64,
-        relu: bool,
+        norm: Norm,
         shortcut: bool,
     ) -> (Tensor, Tensor, Tensor, Tensor) {
         if !fits(&x, &[&gamma, &mean, &variance], Some(&grad)) {
-            return plain_norm_grad::<Self>(x, y, [gamma, mean, variance], grad, epsilon, relu);
+            return plain_norm_grad::<Self>(x, y, [gamma, mean, variance], grad, &norm);
         }
         let [gamma, mean, variance] = [gamma, mean, variance].map(|t| t.to_contiguous());
         let (by_channel, y) = ([&gamma, &mean, &variance], channels_last(&y));
         // Without a ReLU the gradient itself is the shortcut's.
-        let kept = (shortcut && !relu).then(|| grad.clone());
-        let relu = if relu { Rectified::By(values(&y)) } else { Rectified::Not };
-        let (dx, dgamma, dbeta, g) =
-            norm_grad(x, relu, by_channel, grad, epsilon, kept.is_none() && shortcut);
+        let kept = (shortcut && !norm.relu).then(|| grad.clone());
+        let relu = if norm.relu { Rectified::By(values(&y)) } else { Rectified::Not };
+        let (dx, dgamma, dbeta, g) = norm_grad(x, relu, by_channel, grad, &norm, kept.is_none() && shortcut);
         (dx, dgamma, dbeta, g.or(kept).unwrap_or(gamma))
     }
 

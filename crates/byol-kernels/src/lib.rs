@@ -10,6 +10,7 @@
 //!   ([`Path`]). [`conv2d_affine`] has normalisation in evaluation mode in the same pass.
 //! * [`batch_norm_train`]: normalisation by the batch, with a shortcut added and a ReLU
 //!   if asked for, in two passes each way. [`affine`] is the same with given factors.
+//! * [`statistics_shared`]: normalisation by a batch that is spread over processes ([`Exchange`]).
 //! * [`autocast`]: convolutions of bf16 values, summed in f32 ([`Precision`]). [`weights_kept`]: weights
 //!   are packed once for several passes.
 //! * [`max_pool2d`], and [`weighted_sum`] and [`momentum_step`] for averages and optimisers.
@@ -54,6 +55,7 @@ mod turn;
 mod kept;
 pub mod nn;
 mod precision;
+mod shared;
 
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::MaxPool2dConfig;
@@ -74,8 +76,9 @@ pub use kept::weights_kept;
 #[cfg(feature = "flex")]
 pub use op::KernelOps;
 #[cfg(feature = "flex")]
-pub use plain::Conv;
+pub use plain::{Conv, Norm};
 pub use precision::{Precision, autocast};
+pub use shared::{Exchange, statistics_shared};
 
 /// Whether the tensor lives where the kernels are.
 #[cfg(feature = "flex")]
@@ -150,6 +153,8 @@ pub struct BatchNorm<const D: usize> {
     pub mean: Tensor<1>,
     /// Of the batch, biased, `[C]`; a constant for the gradient.
     pub variance: Tensor<1>,
+    /// Values of a channel that they are of; of all processes, where those share.
+    pub count: usize,
 }
 
 /// Batch normalisation in training mode (Ioffe and Szegedy 2015) of `[N, C, …]` by the
@@ -162,20 +167,25 @@ pub fn batch_norm_train<const D: usize>(
     rectify: bool,
     epsilon: f64,
 ) -> BatchNorm<D> {
+    let shared = shared::current();
+    let count = x.shape().num_elements() / x.dims()[1].max(1);
+    let count = count * shared.as_ref().map_or(1, |exchange| exchange.world());
     #[cfg(feature = "flex")]
     if is_on_flex(&x) {
         let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
+        let norm = Norm { epsilon, relu: rectify, shared };
         let (output, mean, variance) = match shortcut {
-            None => <Dispatch as KernelOps>::kernel_norm(x, gamma, beta, epsilon, rectify),
+            None => <Dispatch as KernelOps>::kernel_norm(x, gamma, beta, norm),
             Some(shortcut) => {
                 let shortcut = shortcut.into_dispatch();
-                <Dispatch as KernelOps>::kernel_norm_add(x, gamma, beta, shortcut, epsilon, rectify)
+                <Dispatch as KernelOps>::kernel_norm_add(x, gamma, beta, shortcut, norm)
             }
         };
         return BatchNorm {
             output: Tensor::from_dispatch(output),
             mean: Tensor::from_dispatch(mean),
             variance: Tensor::from_dispatch(variance),
+            count,
         };
     }
     let batch = burn::tensor::module::batch_norm_train(x, gamma, beta, epsilon);
@@ -183,6 +193,7 @@ pub fn batch_norm_train<const D: usize>(
         output: finished(batch.output, shortcut, rectify),
         mean: batch.mean.detach(),
         variance: batch.variance.detach(),
+        count,
     }
 }
 

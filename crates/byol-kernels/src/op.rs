@@ -9,7 +9,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, IntDType, backend_extension};
 
 use crate::plain::{
-    Conv, plain_affine, plain_conv2d, plain_momentum_step, plain_norm_grad, plain_weight_grad, plain_x_grad,
+    Conv, Norm, plain_affine, plain_conv2d, plain_momentum_step, plain_norm, plain_norm_grad,
+    plain_weight_grad, plain_x_grad,
 };
 
 /// Operations of this crate. Bodies that are here are Burn's own operations, for back ends
@@ -83,12 +84,9 @@ pub trait KernelOps: Backend {
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
+        norm: Norm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let batch = Self::batch_norm_train(x, gamma, beta, epsilon);
-        let output = if relu { Self::relu(batch.output) } else { batch.output };
-        (output, batch.mean, batch.variance)
+        plain_norm::<Self>(x, gamma, beta, None, &norm)
     }
 
     /// The same with a shortcut that is added before the ReLU.
@@ -97,12 +95,9 @@ pub trait KernelOps: Backend {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
+        norm: Norm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let batch = Self::batch_norm_train(x, gamma, beta, epsilon);
-        let sum = Self::float_add(batch.output, shortcut);
-        (if relu { Self::relu(sum) } else { sum }, batch.mean, batch.variance)
+        plain_norm::<Self>(x, gamma, beta, Some(shortcut), &norm)
     }
 
     /// Gradients of [`kernel_norm`](Self::kernel_norm): for x, γ, β. `y` is the result.
@@ -114,10 +109,9 @@ pub trait KernelOps: Backend {
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
         grad: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
+        norm: Norm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (x, gamma, beta, _) = plain_norm_grad::<Self>(x, y, [gamma, mean, variance], grad, epsilon, relu);
+        let (x, gamma, beta, _) = plain_norm_grad::<Self>(x, y, [gamma, mean, variance], grad, &norm);
         (x, gamma, beta)
     }
 
@@ -130,11 +124,10 @@ pub trait KernelOps: Backend {
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
         grad: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
+        norm: Norm,
         _shortcut: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        plain_norm_grad::<Self>(x, y, [gamma, mean, variance], grad, epsilon, relu)
+        plain_norm_grad::<Self>(x, y, [gamma, mean, variance], grad, &norm)
     }
 
     /// Max pooling of `[N, C, H, W]` with a square window.
@@ -241,16 +234,16 @@ impl<B: KernelOps> Backward<B, 2> for Conv2d {
 }
 
 #[derive(Debug)]
-struct Norm;
+struct BatchNorm;
 
-impl<B: KernelOps> Backward<B, 3> for Norm {
-    /// x, y, γ, β, mean, variance, ε, ReLU.
-    type State = (Inner<B>, Inner<B>, Inner<B>, Inner<B>, Inner<B>, Inner<B>, f64, bool);
+impl<B: KernelOps> Backward<B, 3> for BatchNorm {
+    /// x, y, γ, β, mean, variance.
+    type State = (Inner<B>, Inner<B>, Inner<B>, Inner<B>, Inner<B>, Inner<B>, Norm);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let (x, y, gamma, beta, mean, variance, epsilon, relu) = ops.state;
-        let all = B::kernel_norm_grad(x, y, gamma, beta, mean, variance, grad, epsilon, relu);
+        let (x, y, gamma, beta, mean, variance, norm) = ops.state;
+        let all = B::kernel_norm_grad(x, y, gamma, beta, mean, variance, grad, norm);
         for (node, grad) in ops.parents.into_iter().zip([all.0, all.1, all.2]) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, grad);
@@ -260,17 +253,17 @@ impl<B: KernelOps> Backward<B, 3> for Norm {
 }
 
 #[derive(Debug)]
-struct NormAdd;
+struct BatchNormAdd;
 
-impl<B: KernelOps> Backward<B, 4> for NormAdd {
-    /// x, y, γ, mean, variance, ε, ReLU.
-    type State = (Inner<B>, Inner<B>, Inner<B>, Inner<B>, Inner<B>, f64, bool);
+impl<B: KernelOps> Backward<B, 4> for BatchNormAdd {
+    /// x, y, γ, mean, variance.
+    type State = (Inner<B>, Inner<B>, Inner<B>, Inner<B>, Inner<B>, Norm);
 
     fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let (x, y, gamma, mean, variance, epsilon, relu) = ops.state;
+        let (x, y, gamma, mean, variance, norm) = ops.state;
         let shortcut = ops.parents[3].is_some();
-        let all = B::kernel_norm_add_grad(x, y, gamma, mean, variance, grad, epsilon, relu, shortcut);
+        let all = B::kernel_norm_add_grad(x, y, gamma, mean, variance, grad, norm, shortcut);
         for (node, grad) in ops.parents.into_iter().zip([all.0, all.1, all.2, all.3]) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, grad);
@@ -325,21 +318,20 @@ impl<B: KernelOps, C: CheckpointStrategy> KernelOps for Autodiff<B, C> {
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
+        norm: Norm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let nodes = [x.node(), gamma.node(), beta.node()];
         let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
-        let (output, mean, variance) = match Norm.prepare::<C>(nodes).compute_bound().stateful() {
+        let (output, mean, variance) = match BatchNorm.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let (y, mean, variance) =
-                    B::kernel_norm(x.clone(), gamma.clone(), beta.clone(), epsilon, relu);
-                let state = (x, y.clone(), gamma, beta, mean.clone(), variance.clone(), epsilon, relu);
+                    B::kernel_norm(x.clone(), gamma.clone(), beta.clone(), norm.clone());
+                let state = (x, y.clone(), gamma, beta, mean.clone(), variance.clone(), norm);
                 (prep.finish(state, y), mean, variance)
             }
             OpsKind::UnTracked(prep) => {
                 // Nobody else has `x` then, perhaps: it can be written over.
-                let (y, mean, variance) = B::kernel_norm(x, gamma, beta, epsilon, relu);
+                let (y, mean, variance) = B::kernel_norm(x, gamma, beta, norm);
                 (prep.finish(y), mean, variance)
             }
         };
@@ -351,22 +343,21 @@ impl<B: KernelOps, C: CheckpointStrategy> KernelOps for Autodiff<B, C> {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
+        norm: Norm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let nodes = [x.node(), gamma.node(), beta.node(), shortcut.node()];
         let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
         let shortcut = shortcut.into_primitive();
-        let (output, mean, variance) = match NormAdd.prepare::<C>(nodes).compute_bound().stateful() {
+        let (output, mean, variance) = match BatchNormAdd.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let (y, mean, variance) =
-                    B::kernel_norm_add(x.clone(), gamma.clone(), beta, shortcut, epsilon, relu);
-                let state = (x, y.clone(), gamma, mean.clone(), variance.clone(), epsilon, relu);
+                    B::kernel_norm_add(x.clone(), gamma.clone(), beta, shortcut, norm.clone());
+                let state = (x, y.clone(), gamma, mean.clone(), variance.clone(), norm);
                 (prep.finish(state, y), mean, variance)
             }
             OpsKind::UnTracked(prep) => {
                 // Nobody else has `x` then, perhaps: it can be written over.
-                let (y, mean, variance) = B::kernel_norm_add(x, gamma, beta, shortcut, epsilon, relu);
+                let (y, mean, variance) = B::kernel_norm_add(x, gamma, beta, shortcut, norm);
                 (prep.finish(y), mean, variance)
             }
         };

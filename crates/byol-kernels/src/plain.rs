@@ -1,12 +1,15 @@
 //! The operations by what every back end of Burn has.
 
+use std::sync::Arc;
+
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{FloatDType, Shape};
+use burn::tensor::{FloatDType, Shape, TensorData, try_read_sync};
 
 use crate::Precision;
 use crate::op::KernelOps;
+use crate::shared::{Exchange, of_all};
 
 /// How a convolution goes: without bias, the same both ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,17 @@ impl Conv {
             }
         }
     }
+}
+
+/// How a normalisation by the batch goes.
+#[derive(Debug, Clone)]
+pub struct Norm {
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// Whether a ReLU follows.
+    pub relu: bool,
+    /// With whom mean and variance are shared, if with anybody.
+    pub shared: Option<Arc<dyn Exchange>>,
 }
 
 /// `[C]` as `[1, C, 1, …]` of as many dimensions as `like`.
@@ -90,6 +104,34 @@ pub(crate) fn plain_affine<B: Backend>(
     if relu { B::relu(y) } else { y }
 }
 
+/// A normalisation by the batch by the back end's own operations: results, mean and variance.
+pub(crate) fn plain_norm<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    shortcut: Option<FloatTensor<B>>,
+    norm: &Norm,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let Some(exchange) = &norm.shared else {
+        let batch = B::batch_norm_train(x, gamma, beta, norm.epsilon);
+        let y = match shortcut {
+            Some(shortcut) => B::float_add(batch.output, shortcut),
+            None => batch.output,
+        };
+        return (if norm.relu { B::relu(y) } else { y }, batch.mean, batch.variance);
+    };
+    let n = per_channel(&x);
+    let mean = B::float_div_scalar(summed::<B>(x.clone()), n.into());
+    let from_mean = B::float_sub(x.clone(), by_channel::<B>(mean.clone(), &x));
+    let squares = B::float_mul(from_mean.clone(), from_mean);
+    let variance = B::float_div_scalar(summed::<B>(squares), n.into());
+    let (mean, variance) = of_all(exchange.as_ref(), &read::<B>(mean), &read::<B>(variance));
+    let [mean, variance] = [mean, variance].map(|values| written::<B>(values, &x));
+    let scale = B::float_mul(gamma, rstd::<B>(variance.clone(), norm.epsilon));
+    let offset = B::float_sub(beta, B::float_mul(mean.clone(), scale.clone()));
+    (plain_affine::<B>(x, scale, offset, shortcut, norm.relu), mean, variance)
+}
+
 /// Gradients of a normalisation by the batch for x, γ and β, and that behind the ReLU, by the back end's own
 /// operations. `y` is the result.
 pub(crate) fn plain_norm_grad<B: Backend>(
@@ -97,12 +139,60 @@ pub(crate) fn plain_norm_grad<B: Backend>(
     y: FloatTensor<B>,
     [gamma, mean, variance]: [FloatTensor<B>; 3],
     grad: FloatTensor<B>,
-    epsilon: f64,
-    relu: bool,
+    norm: &Norm,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    let grad = if relu { B::relu_backward(y, grad) } else { grad };
-    let all = B::batch_norm_train_backward(x, gamma, mean, variance, epsilon, grad.clone());
-    (all.x_grad, all.gamma_grad, all.beta_grad, grad)
+    let grad = if norm.relu { B::relu_backward(y, grad) } else { grad };
+    let Some(exchange) = &norm.shared else {
+        let all = B::batch_norm_train_backward(x, gamma, mean, variance, norm.epsilon, grad.clone());
+        return (all.x_grad, all.gamma_grad, all.beta_grad, grad);
+    };
+    let channels = gamma.shape().num_elements();
+    let n = per_channel(&x) * exchange.world() as f64;
+    let rstd = rstd::<B>(variance, norm.epsilon);
+    let from_mean = B::float_sub(x.clone(), by_channel::<B>(mean, &x));
+    let hat = B::float_mul(from_mean, by_channel::<B>(rstd.clone(), &x));
+    let gamma_grad = summed::<B>(B::float_mul(grad.clone(), hat.clone()));
+    let beta_grad = summed::<B>(grad.clone());
+    let mut means = [read::<B>(beta_grad.clone()), read::<B>(gamma_grad.clone())].concat();
+    exchange.sum(&mut means);
+    means.iter_mut().for_each(|x| *x /= n);
+    let products = means.split_off(channels);
+    let [sums, products] = [means, products].map(|values| by_channel::<B>(written::<B>(values, &x), &x));
+    let left = B::float_sub(B::float_sub(grad.clone(), sums), B::float_mul(hat, products));
+    let dx = B::float_mul(left, by_channel::<B>(B::float_mul(gamma, rstd), &x));
+    (dx, gamma_grad, beta_grad, grad)
+}
+
+/// 1 / √(variance + ε).
+fn rstd<B: Backend>(variance: FloatTensor<B>, epsilon: f64) -> FloatTensor<B> {
+    B::float_recip(B::float_sqrt(B::float_add_scalar(variance, epsilon.into())))
+}
+
+/// Values of a channel of `[N, C, …]`.
+fn per_channel(x: &impl TensorMetadata) -> f64 {
+    let dims = x.shape().to_vec();
+    (dims.iter().product::<usize>() / dims[1].max(1)) as f64
+}
+
+/// The sum over all but channels, `[C]`.
+fn summed<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let dims = x.shape().to_vec();
+    let others: Vec<usize> = (0..dims.len()).filter(|i| *i != 1).collect();
+    B::float_reshape(B::float_sum_dims(x, &others), Shape::from(vec![dims[1]]))
+}
+
+/// A tensor's numbers, waiting for the device.
+#[expect(clippy::expect_used, reason = "as Burn's own `into_data`: a device that cannot be read is lost")]
+fn read<B: Backend>(x: FloatTensor<B>) -> Vec<f64> {
+    let data = try_read_sync(B::float_into_data(x)).expect("the device can be waited for");
+    data.expect("the device can be read").iter::<f64>().collect()
+}
+
+/// Such numbers on the device of `like`, in its precision.
+fn written<B: Backend>(values: Vec<f64>, like: &FloatTensor<B>) -> FloatTensor<B> {
+    let n = values.len();
+    let data = TensorData::new(values, [n]).convert_dtype(like.dtype());
+    B::float_from_data(data, &like.device())
 }
 
 /// A step of descent with momentum by weighted sums.

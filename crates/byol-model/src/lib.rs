@@ -14,7 +14,8 @@
 //! * [`load`] makes an encoder of a file: ours, torchvision's, timm's, a checkpoint of
 //!   another BYOL. [`save_encoder`] and [`onnx_bytes`] write one.
 //! * [`named_tensors`], [`load_named`] and [`load_encoder`] are the same for any module.
-//! * [`Collective`] is what replicas of a run share.
+//! * [`Collective`] is what replicas of a run share; [`SharedStatistics`] has batch normalisation see all
+//!   their pictures.
 //!
 //! Batch normalisation is [`BatchNorm`], not Burn's: its mode is a flag and not a
 //! property of the device, its running variance is unbiased as PyTorch's, and its
@@ -44,6 +45,7 @@ mod precision;
 mod resnet;
 mod roles;
 mod sum;
+mod sync;
 mod target;
 mod weights;
 
@@ -63,6 +65,7 @@ pub use precision::{Precision, passes};
 pub use resnet::{EncoderCost, ResNet, ResNetConfig, Stem, Version};
 pub use roles::{Role, role};
 pub use sum::{momentum_step, weighted_sum};
+pub use sync::SharedStatistics;
 pub use target::{TargetInit, TargetNetwork};
 pub use weights::{
     EncoderDescription, Loaded, NamedTensor, Normalization, Preprocessing, Resampling, TensorValues,

@@ -107,39 +107,39 @@ impl BatchNorm {
         shortcut: Option<Tensor<D>>,
         rectify: bool,
     ) -> Tensor<D> {
-        let [channels] = self.weight.dims();
-        let n = (input.shape().num_elements() / channels.max(1)) as f64;
-        let (output, mean, variance) = self.normalized(input, shortcut, rectify);
+        let (output, mean, variance, n) = self.normalized(input, shortcut, rectify);
+        let n = n as f64;
         let unbiased = variance.mul_scalar(n / (n - 1.0).max(1.0));
         self.follow(&self.running_mean, mean);
         self.follow(&self.running_var, unbiased);
         output
     }
 
-    /// By the batch; with its mean and biased variance.
+    /// By the batch; with its mean, biased variance and values a channel.
     #[cfg(feature = "kernels")]
     fn normalized<const D: usize>(
         &self,
         input: Tensor<D>,
         shortcut: Option<Tensor<D>>,
         rectify: bool,
-    ) -> (Tensor<D>, Tensor<1>, Tensor<1>) {
+    ) -> (Tensor<D>, Tensor<1>, Tensor<1>, usize) {
         let (gamma, beta) = (self.weight.val(), self.bias.val());
         let batch = byol_kernels::batch_norm_train(input, gamma, beta, shortcut, rectify, self.epsilon);
-        (batch.output, batch.mean, batch.variance)
+        (batch.output, batch.mean, batch.variance, batch.count)
     }
 
-    /// By the batch; with its mean and biased variance.
+    /// By the batch; with its mean, biased variance and values a channel.
     #[cfg(not(feature = "kernels"))]
     fn normalized<const D: usize>(
         &self,
         input: Tensor<D>,
         shortcut: Option<Tensor<D>>,
         rectify: bool,
-    ) -> (Tensor<D>, Tensor<1>, Tensor<1>) {
+    ) -> (Tensor<D>, Tensor<1>, Tensor<1>, usize) {
+        let n = input.shape().num_elements() / input.dims()[1].max(1);
         let batch =
             burn::tensor::module::batch_norm_train(input, self.weight.val(), self.bias.val(), self.epsilon);
-        (finished(batch.output, shortcut, rectify), batch.mean, batch.variance)
+        (finished(batch.output, shortcut, rectify), batch.mean, batch.variance, n)
     }
 
     fn follow(&self, state: &RunningState<Tensor<1>>, batch: Tensor<1>) {

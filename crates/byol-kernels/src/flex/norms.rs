@@ -6,7 +6,7 @@ use super::layout::{channels_first, channels_last, last_dims, rows, straight, va
 use super::{Tensor, fits};
 use crate::isa::Path;
 use crate::norm::{self, Rectified};
-use crate::plain::plain_affine;
+use crate::plain::{Norm, plain_affine};
 
 /// Results, mean and variance.
 pub(super) fn norm_forward(
@@ -14,15 +14,15 @@ pub(super) fn norm_forward(
     gamma: &Tensor,
     beta: &Tensor,
     shortcut: Option<&Tensor>,
-    epsilon: f64,
-    relu: bool,
+    norm: &Norm,
 ) -> (Tensor, Tensor, Tensor) {
     let dims = last_dims(&x);
     let (gamma, beta) = (gamma.to_contiguous(), beta.to_contiguous());
     let (path, x) = (Path::current(), rows(x));
-    let batch = norm::statistics(path, values(&x), values(&gamma).len());
-    let (scale, offset) = norm::fold(values(&gamma), values(&beta), &batch.mean, &batch.variance, epsilon);
-    let y = affine_values(x, &scale, &offset, shortcut, relu);
+    let batch = norm::statistics(path, values(&x), values(&gamma).len(), norm.shared.as_deref());
+    let (scale, offset) =
+        norm::fold(values(&gamma), values(&beta), &batch.mean, &batch.variance, norm.epsilon);
+    let y = affine_values(x, &scale, &offset, shortcut, norm.relu);
     (channels_first(y, &dims), vector(batch.mean), vector(batch.variance))
 }
 
@@ -33,7 +33,7 @@ pub(super) fn norm_grad(
     relu: Rectified<'_>,
     [gamma, mean, variance]: [&Tensor; 3],
     grad: Tensor,
-    epsilon: f64,
+    norm: &Norm,
     behind: bool,
 ) -> (Tensor, Tensor, Tensor, Option<Tensor>) {
     let dims = last_dims(&x);
@@ -52,7 +52,8 @@ pub(super) fn norm_grad(
         gamma: values(gamma),
         mean: values(mean),
         variance: values(variance),
-        epsilon,
+        epsilon: norm.epsilon,
+        shared: norm.shared.as_deref(),
     };
     let all = norm::backward(Path::current(), of, behind);
     let behind = all.shortcut.map(|g| channels_first(g, &dims));

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::{BLOCK, Grid, PART, Pointer, SIDE_BY_SIDE, parts};
 use crate::isa::{Isa, Kernel, Path, load, run, store};
+use crate::shared::Exchange;
 
 /// Gradients of a normalisation in training mode and what follows it.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub(crate) struct Backward<'a> {
     pub mean: &'a [f32],
     pub variance: &'a [f32],
     pub epsilon: f64,
+    /// With whom mean and variance were shared.
+    pub shared: Option<&'a dyn Exchange>,
 }
 
 /// Gradients of x, γ, β and, if asked for, of the shortcut.
@@ -96,16 +99,26 @@ pub(crate) fn backward(path: Path, of: Backward<'_>, shortcut: bool) -> Gradient
     });
     let [sums, products] = grid.fold(&sums);
     let n = (of.x.len() / channels.max(1)).max(1) as f64;
+    // What x did to mean and variance it did to all results.
+    let (all_sums, all_products, n) = match of.shared {
+        None => (Cow::Borrowed(&sums), Cow::Borrowed(&products), n),
+        Some(exchange) => {
+            let mut both = [&sums[..], &products[..]].concat();
+            exchange.sum(&mut both);
+            let all_products = both.split_off(channels);
+            (Cow::Owned(both), Cow::Owned(all_products), n * exchange.world() as f64)
+        }
+    };
     // dx = a · g + b · x + c, with g the gradient behind the ReLU.
     let mut factors = [Vec::new(), Vec::new(), Vec::new()];
     let (mut gamma, mut beta) = (Vec::new(), Vec::new());
     for i in 0..channels {
         let (mean, weight) = (f64::from(of.mean[i]), f64::from(of.gamma[i]));
         let rstd = 1.0 / (f64::from(of.variance[i]) + of.epsilon).sqrt();
-        let slope = -weight * rstd * rstd * rstd * products[i] / n;
+        let slope = -weight * rstd * rstd * rstd * all_products[i] / n;
         factors[0].push((weight * rstd) as f32);
         factors[1].push(slope as f32);
-        factors[2].push((-weight * rstd * sums[i] / n - slope * mean) as f32);
+        factors[2].push((-weight * rstd * all_sums[i] / n - slope * mean) as f32);
         gamma.push((products[i] * rstd) as f32);
         beta.push(sums[i] as f32);
     }

@@ -7,6 +7,7 @@ mod forward;
 use rayon::prelude::*;
 
 use crate::isa::{Isa, Kernel, Path, load, run};
+use crate::shared::{Exchange, of_all};
 pub(crate) use backward::{Backward, Rectified, backward};
 pub(crate) use forward::affine;
 
@@ -67,8 +68,13 @@ pub(crate) struct Statistics {
     pub variance: Vec<f32>,
 }
 
-/// Mean and variance of every channel of `x`, `[rows, channels]`.
-pub(crate) fn statistics(path: Path, x: &[f32], channels: usize) -> Statistics {
+/// Mean and variance of every channel of `x`, `[rows, channels]`; of all processes' `x`, if they share.
+pub(crate) fn statistics(
+    path: Path,
+    x: &[f32],
+    channels: usize,
+    shared: Option<&dyn Exchange>,
+) -> Statistics {
     let grid = Grid::new(x.len(), channels);
     // About the first row, so that squares do not cancel.
     let shift = grid.spread(&x[..channels.min(x.len())]);
@@ -79,13 +85,17 @@ pub(crate) fn statistics(path: Path, x: &[f32], channels: usize) -> Statistics {
     );
     let [sums, squares] = grid.fold(&parts);
     let n = (x.len() / channels.max(1)).max(1) as f64;
-    let (mut mean, mut variance) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
-    for ((sum, square), shift) in sums.into_iter().zip(squares).zip(&shift) {
+    let own = sums.into_iter().zip(squares).zip(&shift).map(|((sum, square), shift)| {
         let about = sum / n;
-        mean.push((about + f64::from(*shift)) as f32);
-        variance.push((square / n - about * about).max(0.0) as f32);
-    }
-    Statistics { mean, variance }
+        (about + f64::from(*shift), (square / n - about * about).max(0.0))
+    });
+    let (means, variances): (Vec<f64>, Vec<f64>) = own.unzip();
+    let (means, variances) = match shared {
+        None => (means, variances),
+        Some(exchange) => of_all(exchange, &means, &variances),
+    };
+    let rounded = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect();
+    Statistics { mean: rounded(means), variance: rounded(variances) }
 }
 
 /// Factor and summand of a channel: γ / √(variance + ε), and β − mean times that.

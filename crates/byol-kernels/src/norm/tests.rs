@@ -1,6 +1,8 @@
 //! Against sums in f64, on every path of this machine; gradients against finite
 //! differences in f64.
 
+use std::sync::{Arc, Barrier, Mutex};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -42,7 +44,7 @@ fn check(rows: usize, channels: usize, with_shortcut: bool, relu: bool) {
     let (gamma, beta, dy) = (numbers(channels, 2), numbers(channels, 3), numbers(n, 4));
     let shortcut = if with_shortcut { numbers(n, 5) } else { vec![0.0; n] };
     for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
-        let batch = statistics(path, &x, channels);
+        let batch = statistics(path, &x, channels, None);
         let (scale, offset) = fold(&gamma, &beta, &batch.mean, &batch.variance, EPSILON);
         let y = affine(path, &x, &scale, &offset, with_shortcut.then_some(&shortcut[..]), relu);
         let over = affine(path, x.clone(), &scale, &offset, with_shortcut.then_some(&shortcut[..]), relu);
@@ -55,6 +57,7 @@ fn check(rows: usize, channels: usize, with_shortcut: bool, relu: bool) {
             mean: &batch.mean,
             variance: &batch.variance,
             epsilon: EPSILON,
+            shared: None,
         };
         let grads = backward(path, of.clone(), with_shortcut);
         let dy_owned = Backward { dy: dy.clone().into(), ..of.clone() };
@@ -133,6 +136,78 @@ fn the_shapes_of_resnets_are_right() {
     }
 }
 
+/// One of two threads that have half of a batch each.
+#[derive(Debug)]
+struct Half {
+    rank: usize,
+    meeting: Arc<(Barrier, Mutex<[Vec<f64>; 2]>)>,
+}
+
+impl Exchange for Half {
+    fn world(&self) -> usize {
+        2
+    }
+
+    fn sum(&self, sums: &mut [f64]) {
+        let (barrier, numbers) = &*self.meeting;
+        numbers.lock().unwrap()[self.rank] = sums.to_vec();
+        barrier.wait();
+        let both = numbers.lock().unwrap().clone();
+        sums.iter_mut().zip(&both[0]).zip(&both[1]).for_each(|((sum, a), b)| *sum = a + b);
+        barrier.wait();
+    }
+}
+
+/// Halves of a batch that share their statistics are normalised as the whole of it, and so are the
+/// gradients of its mean loss.
+fn check_halves(rows: usize, channels: usize, relu: bool) {
+    let n = 2 * rows * channels;
+    let x: Vec<f32> = numbers(n, 1).iter().map(|x| 3.0 * x + 5.0).collect();
+    let (gamma, beta, dy) = (numbers(channels, 2), numbers(channels, 3), numbers(n, 4));
+    let path = Path::current();
+    let all = |x: &[f32], dy: &[f32], shared: Option<&dyn Exchange>| {
+        let batch = statistics(path, x, channels, shared);
+        let (scale, offset) = fold(&gamma, &beta, &batch.mean, &batch.variance, EPSILON);
+        let y = affine(path, x, &scale, &offset, None, relu);
+        let relu = if relu { Rectified::By(&y) } else { Rectified::Not };
+        let (gamma, mean, variance) = (&gamma[..], &batch.mean[..], &batch.variance[..]);
+        let of =
+            Backward { x: x.into(), relu, dy: dy.into(), gamma, mean, variance, epsilon: EPSILON, shared };
+        (batch.clone(), backward(path, of, false))
+    };
+    let (whole, expected) = all(&x, &dy, None);
+    let meeting = Arc::new((Barrier::new(2), Mutex::new([Vec::new(), Vec::new()])));
+    let halves: Vec<_> = std::thread::scope(|scope| {
+        let of = |rank: usize| {
+            let half = rank * n / 2..(rank + 1) * n / 2;
+            let (x, dy, of, meeting) = (&x[half.clone()], &dy[half], &all, meeting.clone());
+            scope.spawn(move || of(x, dy, Some(&Half { rank, meeting })))
+        };
+        let threads = [of(0), of(1)];
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let rstd = |c: usize| 1.0 / (f64::from(whole.variance[c]) + EPSILON).sqrt();
+    for c in 0..channels {
+        let what = format!("twice {rows}x{channels}, channel {c}");
+        for (batch, _) in &halves {
+            near(batch.mean[c], whole.mean[c].into(), 5.0, &what);
+            near(batch.variance[c], whole.variance[c].into(), 9.0, &what);
+        }
+        let sum = |of: fn(&backward::Gradients) -> &[f32]| halves.iter().map(|(_, g)| of(g)[c]).sum::<f32>();
+        let n = (2.0 * rows as f64).sqrt();
+        near(sum(|g| &g.gamma), expected.gamma[c].into(), 40.0 * n, &what);
+        near(sum(|g| &g.beta), expected.beta[c].into(), 4.0 * n, &what);
+    }
+    let dx = halves.iter().flat_map(|(_, g)| &g.x);
+    for (i, (got, expected)) in dx.zip(&expected.x).enumerate() {
+        let rstd = rstd(i % channels);
+        // Next to the bend of a ReLU the two may round to either side.
+        if rstd < 10.0 && !relu {
+            near(*got, (*expected).into(), 100.0 * rstd, &format!("twice {rows}x{channels}, value {i}"));
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -142,12 +217,17 @@ proptest! {
     }
 
     #[test]
+    fn halves_that_share_are_the_whole(rows in 1usize..300, channels in 1usize..150, relu: bool) {
+        check_halves(rows, channels, relu);
+    }
+
+    #[test]
     fn threads_change_no_bit(rows in 1usize..9000, channels in 1usize..40) {
         let (x, dy) = (numbers(rows * channels, 1), numbers(rows * channels, 2));
         let gamma = numbers(channels, 3);
         let all = || {
             let path = Path::current();
-            let batch = statistics(path, &x, channels);
+            let batch = statistics(path, &x, channels, None);
             let of = Backward {
                 x: (&x).into(),
                 relu: Rectified::By(&dy),
@@ -156,6 +236,7 @@ proptest! {
                 mean: &batch.mean,
                 variance: &batch.variance,
                 epsilon: EPSILON,
+                shared: None,
             };
             let grads = backward(path, of, true);
             (affine(path, &x, &gamma, &gamma, None, true), grads.x, grads.gamma, grads.beta, grads.shortcut)
