@@ -27,7 +27,6 @@ const WEIGHT: f64 = 0.5;
 /// Corrects a plan's horizon.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    budget: Budget,
     total: f64,
     /// Step and seconds at the last correction.
     last: (u64, f64),
@@ -45,21 +44,21 @@ impl Budget {
         Duration::try_from_secs_f64(spent).unwrap_or_default() // of an edited record
     }
 
-    fn seconds(&self) -> f64 {
+    /// Spent so far.
+    pub(crate) fn seconds(&self) -> f64 {
         (self.spent + self.started.elapsed()).as_secs_f64()
     }
 }
 
 impl Pace {
-    /// Of a run that is about to take `step`.
-    pub(crate) fn new(budget: Budget, minutes: f64, step: u64) -> Self {
+    /// Of a run that is about to take `step`, `now` seconds after it began.
+    pub(crate) fn new(budget: &Budget, minutes: f64, step: u64, now: f64) -> Self {
         let total = 60.0 * minutes - budget.reserve.as_secs_f64();
-        Self { budget, total, last: (step, budget.seconds()), step_seconds: None, first: step }
+        Self { total, last: (step, now), step_seconds: None, first: step }
     }
 
-    /// After `done` steps: a new leg, where one is due.
-    pub(crate) fn correct(&mut self, plan: &mut RunPlan, done: u64) {
-        let now = self.budget.seconds();
+    /// After `done` steps and `now` seconds: a new leg, where one is due.
+    pub(crate) fn correct(&mut self, plan: &mut RunPlan, done: u64, now: f64) {
         let (since, left) = (now - self.last.1, self.total - now);
         let due = since >= (INTERVAL * self.total).min(NEARER * left);
         if !due && done >= self.first + FIRST {

@@ -22,6 +22,10 @@ pub struct RunSpec {
     /// What convolutions multiply in training: `f32`, or `bf16` (see [`Precision`]).
     #[serde(default)]
     pub precision: Precision,
+    /// Whether batch normalisation sees the pictures of all processes of a run (the paper's cross-replica
+    /// one), or of each its own, as micro-batches do. No matter in a run of one process.
+    #[serde(default = "yes")]
+    pub sync_batch_norm: bool,
     /// How long to train.
     pub length: Length,
     /// How long to train by the clock, in minutes: in place of `length`, of which `warmup`
@@ -56,6 +60,11 @@ pub struct RunSpec {
 /// Of plans that are older than the key.
 fn one() -> usize {
     1
+}
+
+/// Of plans that are older than the key.
+fn yes() -> bool {
+    true
 }
 
 /// Rates of the heads as multiples of the encoder's. With τ = 0 a predictor that learns ten

@@ -105,8 +105,19 @@ pub enum TrainError {
     /// The network's description is wrong.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The processes of a run have other parameters than each other.
+    #[error(
+        "step {step}: the {world} processes have come apart: their parameters differ. Are they the same build on \
+         processors of the same instruction set? Go on from the last checkpoint"
+    )]
+    Apart {
+        /// Optimiser steps done.
+        step: u64,
+        /// Processes.
+        world: usize,
+    },
     /// The replicas lost each other.
-    #[error("exchanging gradients: {0}")]
+    #[error("exchanging with the other processes: {0}")]
     Collective(std::io::Error),
 }
 

@@ -68,34 +68,51 @@ pub(crate) fn added<M: Module>(
     sum
 }
 
-/// ∇ ← (1/world) Σ ∇. Nothing to do in a run of one process.
+/// Values that are summed at a time: 16 MiB, so that the copies stay small.
+const BUCKET: usize = 1 << 22;
+
+/// ∇ ← (1/world) Σ ∇, many parameters at a time. Nothing to do in a run of one process.
 pub(crate) fn average_over_replicas<M: Module>(
     module: &M,
     gradients: &mut Gradients,
     collective: &dyn Collective,
 ) -> Result<(), TrainError> {
-    struct Average<'a> {
-        gradients: &'a mut Gradients,
-        collective: &'a dyn Collective,
-        result: Result<(), TrainError>,
-    }
-    impl ModuleVisitor for Average<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let tensor = param.val();
-            let (Ok(()), Some(gradient)) = (&self.result, tensor.grad(self.gradients)) else { return };
-            let (shape, device) = (gradient.shape(), gradient.device());
-            // Cannot fail: gradients of f32 parameters are f32.
-            let mut values: Vec<f32> = gradient.into_data().try_into_vec().unwrap_or_default();
-            self.result = self.collective.sum(&mut values).map_err(TrainError::Collective);
-            let mean = Tensor::from_data(TensorData::new(values, shape), &device)
-                .div_scalar(self.collective.world() as f64);
-            tensor.grad_replace(self.gradients, mean);
-        }
-    }
     if collective.world() == 1 {
         return Ok(());
     }
-    let mut average = Average { gradients, collective, result: Ok(()) };
-    module.visit(&mut average);
-    average.result
+    let mut flat = Flat { gradients, values: Vec::new(), at: 0, writing: false };
+    module.visit(&mut flat);
+    for bucket in flat.values.chunks_mut(BUCKET) {
+        collective.sum(bucket).map_err(TrainError::Collective)?;
+    }
+    let share = 1.0 / collective.world() as f32;
+    flat.values.iter_mut().for_each(|x| *x *= share);
+    flat.writing = true;
+    module.visit(&mut flat);
+    Ok(())
+}
+
+/// The gradients of a module in one row, in its order: first taken down, then written back.
+struct Flat<'a> {
+    gradients: &'a mut Gradients,
+    values: Vec<f32>,
+    at: usize,
+    writing: bool,
+}
+
+impl ModuleVisitor for Flat<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let Some(gradient) = tensor.grad(self.gradients) else { return };
+        let (shape, device) = (gradient.shape(), gradient.device());
+        if self.writing {
+            let end = self.at + shape.num_elements();
+            let values = self.values[self.at..end].to_vec();
+            self.at = end;
+            tensor.grad_replace(self.gradients, Tensor::from_data(TensorData::new(values, shape), &device));
+        } else {
+            // Cannot fail: gradients of f32 parameters are f32.
+            self.values.extend(gradient.into_data().try_into_vec::<f32>().unwrap_or_default());
+        }
+    }
 }

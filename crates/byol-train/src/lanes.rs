@@ -8,8 +8,10 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::TrainError;
 
 /// Where the halves of a step are computed: the online network's passes beside the target's, and
-/// the gradients of the two directions beside each other. Results have the same bits either way,
-/// unless an encoder draws random numbers.
+/// the gradients of the two directions beside each other. Results of our encoders have the same bits
+/// either way. An encoder of yours that draws random numbers, sums millions of values at once by Burn's
+/// own operations or has Burn's batch normalisation may not have them, and must not leave jobs in Rayon's
+/// pool behind that wait for something.
 ///
 /// On CPUs a small step is many operations of a fraction of a millisecond; to share out each of
 /// them costs more than to share out the step once. On accelerators, stay with one lane.
@@ -39,9 +41,9 @@ impl Lanes {
         Ok(Self { pool: Some(pool.map_err(|e| TrainError::Threads(e.to_string()))?) })
     }
 
-    /// Both, and waits for both.
+    /// Both, and waits for both. One caller at a time: of two, each could hold what the other's lane wants.
     pub(crate) fn both<A: Send, B: Send>(
-        &self,
+        &mut self,
         first: impl FnOnce() -> A + Send,
         second: impl FnOnce() -> B + Send,
     ) -> (A, B) {
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn each_lane_has_a_thread() {
         for threads in [2, 3, 5] {
-            let lanes = Lanes::of(threads).unwrap();
+            let mut lanes = Lanes::of(threads).unwrap();
             for i in 0..300u64 {
                 // Threads of the pool are awake, about to sleep, or asleep.
                 std::thread::sleep(std::time::Duration::from_micros(i % 40));

@@ -26,10 +26,13 @@ mod gradients;
 mod guard;
 mod lanes;
 mod memory;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod networks;
 mod observer;
 mod optim;
 mod plan;
+mod replicas;
 mod run_dir;
 mod schedule;
 mod source;
@@ -46,10 +49,13 @@ pub use error::TrainError;
 pub use guard::{Guard, GuardMode, odd_learning_rate};
 pub use lanes::Lanes;
 pub use memory::StepShape;
+#[cfg(feature = "mpi")]
+pub use mpi::Mpi;
 pub use networks::{init_encoder, init_networks};
 pub use observer::{MEASURE_EVERY, Measured, Observer, Seen, StepBatch, StepReport, Timed, TrainState};
 pub use optim::{Norms, Optimizer, OptimizerState, Quantiles};
 pub use plan::{DataFacts, InitFacts, Leg, RunOptions, RunPlan};
+pub use replicas::check_world;
 pub use run_dir::{RunDir, RunLock};
 pub use schedule::{REFERENCE_BATCH, learning_rate, tau};
 pub use source::{ViewSource, Views};

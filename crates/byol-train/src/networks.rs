@@ -48,7 +48,7 @@ pub fn init_networks(
         }
     };
     let optimizer = Optimizer::new(plan.spec.optimizer).with_multipliers(plan.spec.lr_multipliers);
-    Ok(Byol { online, target, optimizer, lanes: Lanes::one(), precision: plan.spec.precision })
+    Ok(Byol { online, target, optimizer, lanes: Lanes::one(), precision: plan.spec.precision, shared: None })
 }
 
 /// Burn draws parameters when they are first looked at: look at them now, in order.

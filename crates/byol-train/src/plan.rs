@@ -197,7 +197,8 @@ impl RunPlan {
         Ok(self.spec.policy.resolve(self.data.channels)?)
     }
 
-    /// Pictures that go through the networks at a time, and that batch normalisation sees.
+    /// Pictures that go through the networks at a time, of all processes, and that batch normalisation
+    /// sees where it is synchronised.
     pub fn micro_batch(&self) -> usize {
         self.spec.batch / self.spec.accumulation.max(1)
     }
@@ -230,14 +231,14 @@ impl RunPlan {
         warmup as f64 / length.max(1) as f64
     }
 
-    /// What a step's memory follows from.
-    pub fn step_shape(&self, prefetch: usize) -> StepShape {
+    /// What a step's memory follows from, in one of `world` processes.
+    pub fn step_shape(&self, prefetch: usize, world: usize) -> StepShape {
         StepShape {
             encoder: self.encoder(),
             projector: self.spec.projector,
             predictor: self.spec.predictor,
             size: self.spec.policy.size,
-            batch: self.micro_batch(),
+            batch: self.micro_batch().div_ceil(world.max(1)),
             prefetch,
         }
     }

@@ -1,10 +1,12 @@
 //! The method, on one screen, in the paper's letters (section 3.1, Appendix J).
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::{Device, Gradients, Tensor};
 use byol_model::{
-    Collective, Encoder, NamedTensor, OnlineNetwork, Precision, Role, TargetNetwork, constant_cosine,
-    embedding_std, named_tensors, passes, regression_loss,
+    Collective, Encoder, NamedTensor, OnlineNetwork, Precision, Role, SharedStatistics, TargetNetwork,
+    constant_cosine, embedding_std, named_tensors, passes, regression_loss,
 };
 
 use crate::gradients::{added, average_over_replicas, with_own_gradients};
@@ -23,12 +25,15 @@ pub struct Byol<E: Encoder> {
     pub lanes: Lanes,
     /// What convolutions multiply.
     pub precision: Precision,
+    /// Has batch normalisation see the pictures of all replicas; there is one lane then, for all of them
+    /// must exchange in the same order.
+    pub shared: Option<Arc<SharedStatistics>>,
 }
 
 /// What a step saw.
 #[derive(Debug, Clone)]
 pub struct StepValues {
-    /// L_θ,ξ + L̃_θ,ξ, 0 to 8.
+    /// L_θ,ξ + L̃_θ,ξ, 0 to 8; of all replicas, as are the other numbers.
     pub loss: f64,
     /// L_θ,ξ, of v predicting v′.
     pub loss_v: f64,
@@ -53,7 +58,7 @@ impl<E: Encoder> Byol<E> {
         let online = OnlineNetwork { encoder, projector, predictor };
         let target = TargetNetwork::copy_of(&online);
         let optimizer = Optimizer::new(spec.optimizer).with_multipliers(spec.lr_multipliers);
-        Self { online, target, optimizer, lanes: Lanes::one(), precision: spec.precision }
+        Self { online, target, optimizer, lanes: Lanes::one(), precision: spec.precision, shared: None }
     }
 
     /// One optimiser step on views v ~ T and v′ ~ T′ of the same pictures,
@@ -93,7 +98,13 @@ impl<E: Encoder> Byol<E> {
         tau: f64,
         collective: &dyn Collective,
     ) -> Result<(Self, StepValues), TrainError> {
-        let Self { mut online, mut target, mut optimizer, lanes, precision } = self;
+        let Self { mut online, mut target, mut optimizer, mut lanes, precision, shared } = self;
+        let mut one = Lanes::one();
+        let in_order = if shared.is_some() { &mut one } else { &mut lanes };
+        let exchanged = || match &shared {
+            Some(shared) => shared.check().map_err(TrainError::Collective),
+            None => Ok(()),
+        };
         // θ once more, for v′: nothing that is derived is shared by the two directions, so that
         // each has its own gradient, beside the other's.
         let mut twin = with_own_gradients(online.clone());
@@ -104,19 +115,20 @@ impl<E: Encoder> Byol<E> {
             // Each view through its own forward pass: batch statistics never mix T and T′.
             // z′ = g_ξ(f_ξ(v′)), and the reverse: batch statistics, no gradient.
             let (seen_v, seen_v_prime) = (v.clone(), v_prime.clone());
-            let (of_theta, of_xi) = lanes.both(
+            let (of_theta, of_xi) = in_order.both(
                 || {
                     let both = || [online.forward(seen_v), twin.forward(seen_v_prime)];
-                    (precision.scope(|| passes(2, both)), online, twin)
+                    (scoped(precision, shared.as_ref(), || passes(2, both)), online, twin)
                 },
                 || {
                     let both = || [target.forward(v), target.forward(v_prime)];
-                    (precision.scope(|| passes(2, both)), target)
+                    (scoped(precision, shared.as_ref(), || passes(2, both)), target)
                 },
             );
             let ([theta, theta_prime], [xi, xi_prime]);
             ([theta, theta_prime], online, twin) = of_theta;
             ([xi, xi_prime], target) = of_xi;
+            exchanged()?;
             // Equation 2, both directions: ‖q̄(z) − z̄′‖² + the same with v and v′ swapped.
             let constant = (constant_cosine(xi.clone()) + constant_cosine(xi_prime.clone())).div_scalar(2.0);
             let loss_v = regression_loss(theta.prediction, xi_prime);
@@ -138,7 +150,9 @@ impl<E: Encoder> Byol<E> {
             }
             seen = Some(values.with(seen));
             let mean = |loss: Tensor<1>| if n == 1 { loss } else { loss.div_scalar(n as f64) };
-            let (of_v, of_v_prime) = lanes.both(|| mean(loss_v).backward(), || mean(loss_v_prime).backward());
+            let (of_v, of_v_prime) =
+                in_order.both(|| mean(loss_v).backward(), || mean(loss_v_prime).backward());
+            exchanged()?;
             let both = added(&online, of_v, &twin, of_v_prime);
             gradients = Some(match gradients {
                 None => both,
@@ -161,7 +175,16 @@ impl<E: Encoder> Byol<E> {
             value: "0".into(),
             expected: "at least 1".into(),
         })?;
-        Ok((Self { online, target, optimizer, lanes, precision }, values))
+        let values = values.over_replicas(collective)?;
+        Ok((Self { online, target, optimizer, lanes, precision, shared }, values))
+    }
+}
+
+/// Passes of a step: what convolutions multiply, and whose pictures normalisations see.
+fn scoped<R>(precision: Precision, shared: Option<&Arc<SharedStatistics>>, f: impl FnOnce() -> R) -> R {
+    match shared {
+        Some(shared) => precision.scope(|| shared.scope(f)),
+        None => precision.scope(f),
     }
 }
 
@@ -176,6 +199,21 @@ impl StepValues {
             self.constant_cosine += before.constant_cosine;
         }
         self
+    }
+
+    /// Means over all replicas. Nothing to do in a run of one process.
+    fn over_replicas(mut self, collective: &dyn Collective) -> Result<Self, TrainError> {
+        if collective.world() == 1 {
+            return Ok(self);
+        }
+        let Self { loss, loss_v, loss_v_prime, z_std, constant_cosine, .. } = &mut self;
+        let numbers = [loss, loss_v, loss_v_prime, z_std, constant_cosine];
+        let mut sums = numbers.each_ref().map(|x| **x);
+        collective.sum_f64(&mut sums).map_err(TrainError::Collective)?;
+        for (number, sum) in numbers.into_iter().zip(sums) {
+            *number = sum / collective.world() as f64;
+        }
+        Ok(self)
     }
 }
 

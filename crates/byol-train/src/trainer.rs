@@ -14,7 +14,7 @@ use crate::source::{LoadedViews, ViewSource};
 use crate::views::two_views;
 use crate::{
     MEASURE_EVERY, Measured, Observer, RunPlan, Seen, StepBatch, StepReport, StepValues, TrainError,
-    TrainState, learning_rate, tau,
+    TrainState, learning_rate, replicas, tau,
 };
 
 /// What changes a run's speed and never its result.
@@ -48,6 +48,7 @@ pub fn train<E: Encoder>(
     device: &Device,
     observers: &mut [&mut dyn Observer<E>],
 ) -> Result<TrainState<E>, TrainError> {
+    replicas::check_world(plan, collective.world())?;
     let policy = plan.policy()?;
     let (channels, size, seed) = (plan.data.channels, policy.view.size, plan.spec.seed);
     let slot_len = policy.view.output_len(channels);
@@ -90,7 +91,12 @@ pub fn train_on<E: Encoder>(
     for observer in observers.iter_mut() {
         observer.start(plan, &state)?;
     }
-    let mut pace = budget.zip(plan.spec.minutes).map(|(b, minutes)| Pace::new(b, minutes, state.step));
+    // Of a run by the clock it is replica 0's.
+    let now = |budget: &Budget| replicas::of_first(collective, budget.seconds());
+    let mut pace = match budget.zip(plan.spec.minutes) {
+        Some((budget, minutes)) => Some((budget, Pace::new(&budget, minutes, state.step, now(&budget)?))),
+        None => None,
+    };
     let mut clock = Clock::new();
     let mut observing = Duration::ZERO;
     let (mut samples, mut before): (Vec<usize>, Vec<usize>) = Default::default();
@@ -111,11 +117,18 @@ pub fn train_on<E: Encoder>(
         let stepped = state.byol.step_over(plan.spec.accumulation, views, lr, tau, collective);
         let (byol, values) = stepped.map_err(|error| blame(error, k, &samples, &before))?;
         state = TrainState { byol, step: k + 1, kept: state.kept };
-        if let Some(pace) = &mut pace {
-            pace.correct(plan, k + 1);
+        if let Some((budget, pace)) = &mut pace {
+            pace.correct(plan, k + 1, now(budget)?);
         }
-        let rates = clock.tick(source.waited().as_secs_f64(), observing.as_secs_f64());
+        let spent = [source.waited(), observing, collective.spent()];
+        let rates = clock.tick(spent.map(|time| time.as_secs_f64()));
         let mut report = report(plan, k, (lr, tau), &values, &rates);
+        if collective.world() > 1 {
+            report.extra.insert("exchanging".into(), rates.exchanging);
+            if (k + 1).is_multiple_of(replicas::COMPARE_EVERY) {
+                replicas::compare(collective, &state.byol, k + 1)?;
+            }
+        }
         if let Some(norms) = state.byol.optimizer.norms() {
             report.measured = Some(Measured {
                 rank: effective_rank(values.projection.clone()),
@@ -137,7 +150,7 @@ pub fn train_on<E: Encoder>(
         }
         observing += begun.elapsed();
         samples = batch.samples;
-        if flow.is_break() {
+        if replicas::any(collective, flow.is_break())? {
             break;
         }
     }
@@ -194,22 +207,23 @@ struct Rates {
     /// Shares of the time.
     waiting: f64,
     observing: f64,
+    exchanging: f64,
 }
 
 /// Rates over the last steps.
 struct Clock {
     start: Instant,
-    /// Seconds since the start, waited and observed, after each of the last steps.
-    ticks: VecDeque<[f64; 3]>,
+    /// Seconds since the start, waited, observed and exchanged, after each of the last steps.
+    ticks: VecDeque<[f64; 4]>,
 }
 
 impl Clock {
     fn new() -> Self {
-        Self { start: Instant::now(), ticks: VecDeque::from([[0.0; 3]]) }
+        Self { start: Instant::now(), ticks: VecDeque::from([[0.0; 4]]) }
     }
 
-    fn tick(&mut self, waited: f64, observed: f64) -> Rates {
-        let now = [self.start.elapsed().as_secs_f64(), waited, observed];
+    fn tick(&mut self, [waited, observed, exchanged]: [f64; 3]) -> Rates {
+        let now = [self.start.elapsed().as_secs_f64(), waited, observed, exchanged];
         self.ticks.push_back(now);
         if self.ticks.len() > WINDOW + 1 {
             self.ticks.pop_front();
@@ -221,6 +235,7 @@ impl Clock {
             steps_per_second: (self.ticks.len() - 1) as f64 / span,
             waiting: share(1),
             observing: share(2),
+            exchanging: share(3),
         }
     }
 }

@@ -45,7 +45,7 @@ fn networks<E: Encoder>(encoder: E, device: &Device) -> Byol<E> {
     let online = OnlineNetwork { encoder, projector, predictor: HEAD.init(8, device) };
     let _ = named_tensors(&online); // drawn now
     let (target, optimizer) = (TargetNetwork::copy_of(&online), Optimizer::new(LARS));
-    Byol { online, target, optimizer, lanes: Lanes::one(), precision: Precision::F32 }
+    Byol { online, target, optimizer, lanes: Lanes::one(), precision: Precision::F32, shared: None }
 }
 
 /// Networks of their own with the same parameters.

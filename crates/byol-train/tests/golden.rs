@@ -271,7 +271,8 @@ fn ten_whole_steps_are_pytorchs() {
         beta2: 0.999,
         epsilon: 1e-8,
     });
-    let mut byol = Byol { online, target, optimizer, lanes: Lanes::one(), precision: Precision::F32 };
+    let mut byol =
+        Byol { online, target, optimizer, lanes: Lanes::one(), precision: Precision::F32, shared: None };
     for (i, (lr, tau)) in STEPS.into_iter().enumerate() {
         let views = tensors(&inputs, &format!("step{i}."));
         let view = |name: &str| {

@@ -38,6 +38,7 @@ fn networks(start: Option<&[NamedTensor]>, lanes: Lanes, device: &Device) -> Byo
         optimizer: Optimizer::new(SGD),
         lanes,
         precision: Precision::F32,
+        shared: None,
     }
 }
 

@@ -32,7 +32,7 @@ fn byol(start: &[NamedTensor], lanes: Lanes, precision: Precision, device: &Devi
     let tensors = start.iter().cloned().map(|t| (t.name, (t.shape, t.values))).collect();
     let online = load_named(network(device), tensors).unwrap();
     let target = TargetNetwork::copy_of(&online);
-    Byol { online, target, optimizer: Optimizer::new(PLAIN), lanes, precision }
+    Byol { online, target, optimizer: Optimizer::new(PLAIN), lanes, precision, shared: None }
 }
 
 /// Gradients of all weights as one long vector, and the loss.

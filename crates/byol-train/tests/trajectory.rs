@@ -87,6 +87,7 @@ fn networks(spec: OptimizerSpec, multipliers: LrMultipliers, device: &Device) ->
         optimizer,
         lanes: Lanes::one(),
         precision: Precision::F32,
+        shared: None,
     }
 }
 

@@ -83,13 +83,13 @@ impl Checkpoint {
             let take = |n: String| Some((n[name.len()..].to_owned(), self.tensors.remove(&n)?));
             names.into_iter().filter_map(take).collect()
         };
-        let Byol { online, target, mut optimizer, lanes, precision } = byol;
+        let Byol { online, target, mut optimizer, lanes, precision, shared } = byol;
         let online = load_named(online, part("online."))?;
         let target = target.load_named(part("target."))?;
         let buffers = OptimizerState { momentum: part("momentum."), square: part("square.") };
         optimizer.load_state(&online, buffers, self.step)?;
         let kept = part("kept.");
-        let byol = Byol { online, target, optimizer, lanes, precision };
+        let byol = Byol { online, target, optimizer, lanes, precision, shared };
         Ok(TrainState { byol, step: self.step, kept })
     }
 
@@ -127,9 +127,18 @@ impl Checkpoint {
     ///
     /// If it cannot be read, is no checkpoint, of another format, or damaged anywhere.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let failed =
-            |why: String| TrainError::File { action: "reading the checkpoint", path: path.into(), why };
-        let mut file = fs::read(path).map_err(|e| failed(e.to_string()))?;
+        let failed = |why| TrainError::File { action: "reading the checkpoint", path: path.into(), why };
+        let file = fs::read(path).map_err(|e| failed(e.to_string()))?;
+        Self::from_bytes(file).map_err(failed)
+    }
+
+    /// As [`read`](Self::read), of such bytes from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Why they are none.
+    pub fn from_bytes(mut file: Vec<u8>) -> Result<Self, String> {
+        let failed = std::convert::identity::<String>;
         let damaged = |why: &str| failed(format!("{why}; it is damaged or cut off"));
         let (_, header) = SafeTensors::read_metadata(&file).map_err(|e| damaged(&e.to_string()))?;
         let about = header.metadata().as_ref().and_then(|m| m.get(KEY));
