@@ -12,6 +12,7 @@ mod http;
 mod hub;
 mod memory;
 mod out;
+mod replicas;
 mod subject;
 mod terminal;
 
@@ -33,6 +34,19 @@ pub fn run() -> ExitCode {
             loud(panic);
         }
     }));
+    // `cargo xtask-mpi --build`: mpirun and srun start a program, not cargo.
+    if std::env::args_os().skip(1).eq(["--build"]) {
+        return match std::env::current_exe() {
+            Ok(path) => {
+                terminal::say(&path.display().to_string());
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                terminal::tell(&format!("error: where this program is: {error}"));
+                ExitCode::FAILURE
+            }
+        };
+    }
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Datasets(args) => commands::datasets::run(&args),

@@ -9,9 +9,9 @@ use byol_train::{RunPlan, StepShape};
 /// Share of an estimate below which it is certain that a run cannot fit.
 const CERTAIN: f64 = 0.85;
 
-/// Refuses a plan that needs more than the machine has.
-pub fn check(plan: &RunPlan, prefetch: usize) -> Result<()> {
-    check_step(&plan.step_shape(prefetch), "--set policy.size or --set encoder.width")
+/// Refuses a plan of which one of `world` processes needs more than the machine has.
+pub fn check(plan: &RunPlan, prefetch: usize, world: usize) -> Result<()> {
+    check_step(&plan.step_shape(prefetch, world), "--set policy.size or --set encoder.width")
 }
 
 /// Refuses a step that needs more than the machine has, and names two settings besides `--batch`.

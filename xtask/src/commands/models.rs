@@ -215,7 +215,7 @@ fn measure_here(args: &ModelsArgs, configs: &[ResNetConfig]) -> Result<()> {
         epsilon: 1e-8,
     });
     let lanes = Lanes::of(rayon::current_num_threads())?;
-    let mut byol = Byol { online, target, optimizer, lanes, precision: Precision::F32 };
+    let mut byol = Byol { online, target, optimizer, lanes, precision: Precision::F32, shared: None };
     for _ in 0..2 {
         let view = || Tensor::random([batch, args.channels, size, size], Distribution::Default, &device);
         (byol, _) = byol.step(view(), view(), 0.1, 0.99, &OneProcess)?;

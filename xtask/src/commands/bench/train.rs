@@ -176,7 +176,14 @@ fn networks(args: &BenchTrainArgs, config: &ResNetConfig, device: &Device) -> Re
         epsilon: 1e-8,
     });
     let precision = if args.precision == "bf16" { Precision::Bf16 } else { Precision::F32 };
-    Ok(Byol { online, target, optimizer, lanes: Lanes::of(rayon::current_num_threads())?, precision })
+    Ok(Byol {
+        online,
+        target,
+        optimizer,
+        lanes: Lanes::of(rayon::current_num_threads())?,
+        precision,
+        shared: None,
+    })
 }
 
 pub(super) fn median(values: &mut [f64]) -> f64 {

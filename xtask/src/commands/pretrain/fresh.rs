@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 use burn::tensor::Device;
 use byol_model::{ResNet, ResNetConfig, Stem, load};
 use byol_train::{
-    InitFacts, JsonLines, RunDir, RunOptions, RunPlan, RunSpec, TrainState, init_networks, set_channels,
+    InitFacts, JsonLines, RunDir, RunOptions, RunPlan, RunSpec, TrainState, check_world, init_networks,
+    set_channels,
 };
 
 use super::{Begun, PREFETCH, announce, free_folder, options};
@@ -20,7 +21,7 @@ use crate::subject::local;
 use crate::terminal::date_time;
 
 /// Resolves what was asked, and makes the run's folder.
-pub fn begin(args: &PretrainArgs, device: &Device) -> Result<Begun> {
+pub fn begin(args: &PretrainArgs, device: &Device, world: usize) -> Result<Begun> {
     let mut overrides = Vec::new();
     if let Some(epochs) = args.epochs {
         overrides.push(format!("length.epochs={epochs:?}"));
@@ -68,7 +69,8 @@ pub fn begin(args: &PretrainArgs, device: &Device) -> Result<Begun> {
         }
         None => None,
     };
-    memory::check(&plan, PREFETCH)?;
+    check_world(&plan, world)?;
+    memory::check(&plan, PREFETCH, world)?;
     let out = match &args.out {
         Some(out) => out.clone(),
         None => free_folder(Path::new(RUNS), &format!("{}-{}", date_time(), plan.spec.preset)),
@@ -76,7 +78,7 @@ pub fn begin(args: &PretrainArgs, device: &Device) -> Result<Begun> {
     let run = RunDir::create(&out, &plan)?;
     let lock = run.lock()?;
     if !args.json {
-        announce(&plan, &run);
+        announce(&plan, &run, world);
     }
     let metrics = JsonLines::create(&run.metrics_path())?;
     let state = TrainState::new(init_networks(&plan, init.as_ref(), device)?);

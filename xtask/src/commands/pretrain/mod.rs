@@ -1,5 +1,6 @@
 //! The main job: a recipe and pictures become a run.
 
+mod follow;
 mod fresh;
 mod online;
 mod probe;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use burn::tensor::Device;
 use byol_data::ImageDataset;
-use byol_model::{EncoderDescription, OneProcess, ResNet, named_tensors, save_encoder};
+use byol_model::{EncoderDescription, ResNet, SharedStatistics, named_tensors, save_encoder};
 use byol_train::{
     Budget, CheckpointRules, Checkpoints, Guard, GuardMode, JsonLines, Lanes, Observer, RunDir, RunLock,
     RunOptions, RunPlan, TensorBoard, Timed, TrainOptions, TrainState, train,
@@ -25,8 +26,10 @@ use super::preview::views_png;
 use crate::cli::{GuardChoice, PretrainArgs};
 use crate::compose::{Source, set_threads, tell_precision};
 use crate::exit::Interrupted;
+use crate::replicas::Replicas;
 use crate::subject::preprocessing_of;
 use crate::terminal::{tell, typed};
+use follow::Shared;
 use online::OnlineKnn;
 use probe::OnlineProbe;
 use watch::{Bar, Interrupt, Memory};
@@ -39,14 +42,67 @@ pub fn run(args: &PretrainArgs, started: Instant) -> Result<()> {
     set_threads(args.threads)?;
     let interrupt = Interrupt::listen()?;
     let device = Device::flex();
-    let begun = match &args.resume {
-        Some(run) => match resume::begin(args, run, &device)? {
-            Some(begun) => begun,
-            None => return Ok(()), // it has ended
-        },
-        None => fresh::begin(args, &device)?,
+    let replicas = Replicas::join()?;
+    let result = if replicas.leads() {
+        lead(args, &replicas, &device, interrupt, started)
+    } else {
+        follow(args, &replicas, &device, interrupt, started)
     };
-    go(args, begun, &device, interrupt, started)
+    replicas.end(result)
+}
+
+fn lead(
+    args: &PretrainArgs,
+    replicas: &Replicas,
+    device: &Device,
+    interrupt: Interrupt,
+    started: Instant,
+) -> Result<()> {
+    let all = replicas.all.as_ref();
+    let begun = match &args.resume {
+        Some(run) => match resume::begin(args, run, device, all.world())? {
+            Some(begun) => begun,
+            None => return follow::tell_all(all, None), // it has ended
+        },
+        None => fresh::begin(args, device, all.world())?,
+    };
+    follow::tell_all(all, Some((&begun.plan, begun.measured, &begun.state)))?;
+    go(args, begun, replicas, device, interrupt, started)
+}
+
+/// Takes part in a run whose folder another process keeps.
+fn follow(
+    args: &PretrainArgs,
+    replicas: &Replicas,
+    device: &Device,
+    mut interrupt: Interrupt,
+    started: Instant,
+) -> Result<()> {
+    let Some(shared) = follow::hear(replicas.all.as_ref(), args, device)? else { return Ok(()) };
+    let Shared { mut plan, measured, set, mut state } = shared;
+    let options = prepare(args, &plan, measured, &mut state, replicas, started)?;
+    let observers: &mut [&mut dyn Observer<ResNet>] = &mut [&mut interrupt];
+    let trained = train(&mut plan, state, Arc::new(set), options, replicas.all.as_ref(), device, observers)?;
+    if trained.step < plan.total_steps { Err(Interrupted.into()) } else { Ok(()) }
+}
+
+/// How a process takes its part in the steps.
+fn prepare(
+    args: &PretrainArgs,
+    plan: &RunPlan,
+    measured: bool,
+    state: &mut TrainState<ResNet>,
+    replicas: &Replicas,
+    started: Instant,
+) -> Result<TrainOptions> {
+    state.byol.lanes = Lanes::of(rayon::current_num_threads())?;
+    if replicas.all.world() > 1 && plan.spec.sync_batch_norm {
+        state.byol.shared = Some(SharedStatistics::new(replicas.all.clone()));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let budget = measured.then(|| budget(plan, state, started));
+    let loader_threads = args.loader_threads.map_or(cores, usize::from);
+    Ok(TrainOptions { loader_threads, prefetch: PREFETCH, budget })
 }
 
 /// A run that is ready to take its next step.
@@ -66,17 +122,14 @@ struct Begun {
 fn go(
     args: &PretrainArgs,
     begun: Begun,
+    replicas: &Replicas,
     device: &Device,
     interrupt: Interrupt,
     started: Instant,
 ) -> Result<()> {
     let Begun { run, _lock, mut plan, measured, source, set, mut state, metrics } = begun;
-    state.byol.lanes = Lanes::of(rayon::current_num_threads())?;
+    let options = prepare(args, &plan, measured, &mut state, replicas, started)?;
     let set = Arc::new(set);
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let budget = measured.then(|| budget(&plan, &state, started));
-    let loader_threads = args.loader_threads.map_or(cores, usize::from);
-    let options = TrainOptions { loader_threads, prefetch: PREFETCH, budget };
     let first = state.step;
 
     let doing = plan.options;
@@ -104,7 +157,8 @@ fn go(
     // A collapsed state is not worth a checkpoint.
     observers.extend([&mut guard as &mut dyn Observer<ResNet>, &mut checkpoints, &mut bar, &mut interrupt]);
     let start = Instant::now();
-    let trained = train(&mut plan, state, set.clone(), options, &OneProcess, device, &mut observers);
+    let trained =
+        train(&mut plan, state, set.clone(), options, replicas.all.as_ref(), device, &mut observers);
     let state = trained.map_err(|error| resume::hint(error, &run, &set))?;
     let elapsed = start.elapsed();
     let problems = [metrics.inner.problem(), board.as_ref().and_then(|board| board.inner.problem())];
@@ -196,7 +250,7 @@ fn rules(options: &RunOptions) -> CheckpointRules {
     }
 }
 
-fn announce(plan: &RunPlan, run: &RunDir) {
+fn announce(plan: &RunPlan, run: &RunDir, world: usize) {
     let spec = &plan.spec;
     tell(&format!(
         "{}: {} pictures ({} channel{}) of {}",
@@ -224,9 +278,10 @@ fn announce(plan: &RunPlan, run: &RunDir) {
         (None, _) => {}
     }
     tell(&format!(
-        "batch normalisation sees {} pictures at a time ({} micro-batch(es) a step, one device)",
-        plan.micro_batch(),
-        spec.accumulation
+        "batch normalisation sees {} pictures at a time ({} micro-batch(es) a step, {world} process(es){})",
+        if spec.sync_batch_norm { plan.micro_batch() } else { plan.micro_batch() / world },
+        spec.accumulation,
+        if world > 1 && spec.sync_batch_norm { " that share its statistics" } else { "" }
     ));
     tell_precision(spec.precision);
     if let Some(init) = &plan.init {

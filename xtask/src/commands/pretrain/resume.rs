@@ -6,7 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use burn::tensor::Device;
 use byol_data::{ImageDataset, write_atomic};
-use byol_train::{Checkpoint, JsonLines, RunDir, RunPlan, TrainError, TrainState, init_networks};
+use byol_train::{
+    Checkpoint, JsonLines, RunDir, RunPlan, TrainError, TrainState, check_world, init_networks,
+};
 
 use serde_json::json;
 
@@ -19,7 +21,7 @@ use crate::terminal::{say, tell, typed};
 
 /// Opens the run at its last checkpoint, or that of `--checkpoint`. Nothing of a run that has
 /// ended.
-pub fn begin(args: &PretrainArgs, path: &Path, device: &Device) -> Result<Option<Begun>> {
+pub fn begin(args: &PretrainArgs, path: &Path, device: &Device, world: usize) -> Result<Option<Begun>> {
     let run = RunDir::open(path)?;
     let lock = run.lock()?;
     run.tidy();
@@ -78,7 +80,8 @@ pub fn begin(args: &PretrainArgs, path: &Path, device: &Device) -> Result<Option
         }
     }
     plan.options = options(args, plan.options);
-    memory::check(&plan, PREFETCH)?;
+    check_world(&plan, world)?;
+    memory::check(&plan, PREFETCH, world)?;
     let state = match checkpoint {
         Some(checkpoint) => {
             let networks = init_networks(&plan, None, device)?;
