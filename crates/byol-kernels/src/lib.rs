@@ -27,6 +27,8 @@
 #[cfg(feature = "flex")]
 #[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
 mod conv;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
@@ -38,9 +40,9 @@ mod isa;
 #[cfg(feature = "flex")]
 #[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
 mod norm;
-#[cfg(feature = "flex")]
+#[cfg(feature = "operations")]
 mod op;
-#[cfg(feature = "flex")]
+#[cfg(feature = "operations")]
 mod plain;
 #[cfg(feature = "flex")]
 #[allow(unsafe_code, reason = "loops over raw rows: see SAFETY")]
@@ -63,33 +65,39 @@ use burn::tensor::activation::relu;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Tensor};
 
-#[cfg(feature = "flex")]
-use burn::backend::Dispatch;
-#[cfg(feature = "flex")]
-use burn::tensor::Device;
+#[cfg(feature = "operations")]
+use burn::backend::{Dispatch, DispatchDevice};
 
 #[cfg(feature = "flex")]
 pub use floor::Floor;
 #[cfg(feature = "flex")]
 pub use isa::Path;
 pub use kept::weights_kept;
-#[cfg(feature = "flex")]
+#[cfg(feature = "operations")]
 pub use op::KernelOps;
-#[cfg(feature = "flex")]
+#[cfg(feature = "operations")]
 pub use plain::{Conv, Norm};
 pub use precision::{Precision, autocast};
 pub use shared::{Exchange, statistics_shared};
 
-/// Whether the tensor lives where the kernels are.
-#[cfg(feature = "flex")]
-fn is_on_flex<const D: usize>(x: &Tensor<D>) -> bool {
-    x.device().without_autodiff() == Device::flex()
+/// Whether the operations are this crate's where the tensor lives.
+#[cfg(feature = "operations")]
+fn is_ours<const D: usize>(x: &Tensor<D>) -> bool {
+    match x.device().without_autodiff().as_dispatch() {
+        #[cfg(feature = "flex")]
+        DispatchDevice::Flex(_) => true,
+        #[cfg(feature = "cube")]
+        DispatchDevice::Cube(_) => true,
+        #[allow(unreachable_patterns, reason = "there are only those two, perhaps")]
+        _ => false,
+    }
 }
 
 /// Whether an operation on the tensor is the kernels'.
 #[cfg(feature = "flex")]
 fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
-    is_on_flex(x) && x.dtype() == DType::F32
+    let on_flex = matches!(x.device().without_autodiff().as_dispatch(), DispatchDevice::Flex(_));
+    on_flex && x.dtype() == DType::F32
 }
 
 /// Whether an operation on the tensor is the kernels'.
@@ -118,8 +126,8 @@ fn has_kernels<const D: usize>(_: &Tensor<D>) -> bool {
 /// If the weights are for another number of channels.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
     check_channels(&x, &weight);
-    #[cfg(feature = "flex")]
-    if is_on_flex(&x) {
+    #[cfg(feature = "operations")]
+    if is_ours(&x) {
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
         let conv = Conv { stride, padding, precision: Precision::current() };
         return Tensor::from_dispatch(<Dispatch as KernelOps>::kernel_conv2d(x, weight, conv));
@@ -159,6 +167,10 @@ pub struct BatchNorm<const D: usize> {
 
 /// Batch normalisation in training mode (Ioffe and Szegedy 2015) of `[N, C, …]` by the
 /// batch's statistics, γ and β `[C]`; then `shortcut` added and a ReLU, if asked for.
+///
+/// # Panics
+///
+/// Within [`statistics_shared`] on a back end that this crate has no feature for.
 pub fn batch_norm_train<const D: usize>(
     x: Tensor<D>,
     gamma: Tensor<1>,
@@ -170,8 +182,8 @@ pub fn batch_norm_train<const D: usize>(
     let shared = shared::current();
     let count = x.shape().num_elements() / x.dims()[1].max(1);
     let count = count * shared.as_ref().map_or(1, |exchange| exchange.world());
-    #[cfg(feature = "flex")]
-    if is_on_flex(&x) {
+    #[cfg(feature = "operations")]
+    if is_ours(&x) {
         let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
         let norm = Norm { epsilon, relu: rectify, shared };
         let (output, mean, variance) = match shortcut {
@@ -188,6 +200,7 @@ pub fn batch_norm_train<const D: usize>(
             count,
         };
     }
+    assert!(shared.is_none(), "statistics are shared on flex and on GPUs, by this crate's features for them");
     let batch = burn::tensor::module::batch_norm_train(x, gamma, beta, epsilon);
     BatchNorm {
         output: finished(batch.output, shortcut, rectify),
@@ -211,8 +224,8 @@ fn finished<const D: usize>(x: Tensor<D>, shortcut: Option<Tensor<D>>, rectify: 
 ///
 /// `[N, C, H, W]` to `[N, C, (H + 2 padding − kernel) / stride + 1, …]`.
 pub fn max_pool2d(x: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
-    #[cfg(feature = "flex")]
-    if is_on_flex(&x) {
+    #[cfg(feature = "operations")]
+    if is_ours(&x) {
         let y = <Dispatch as KernelOps>::kernel_max_pool(x.into_dispatch(), kernel, stride, padding);
         return Tensor::from_dispatch(y);
     }
@@ -231,8 +244,8 @@ pub fn affine<const D: usize>(
     shortcut: Option<Tensor<D>>,
     rectify: bool,
 ) -> Tensor<D> {
-    #[cfg(feature = "flex")]
-    if is_on_flex(&x) {
+    #[cfg(feature = "operations")]
+    if is_ours(&x) {
         let (x, scale, offset) = (x.into_dispatch(), scale.into_dispatch(), offset.into_dispatch());
         return Tensor::from_dispatch(match shortcut {
             None => <Dispatch as KernelOps>::kernel_affine(x, scale, offset, rectify),
@@ -265,8 +278,8 @@ pub fn conv2d_affine(
     rectify: bool,
 ) -> Tensor<4> {
     check_channels(&x, &weight);
-    #[cfg(feature = "flex")]
-    if is_on_flex(&x) {
+    #[cfg(feature = "operations")]
+    if is_ours(&x) {
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
         let (scale, offset) = (scale.into_dispatch(), offset.into_dispatch());
         let conv = Conv { stride, padding, precision: Precision::current() };
@@ -286,8 +299,8 @@ pub fn conv2d_affine(
 /// α · a + β · b of tensors of one shape, in a's memory where nobody else has it: moving averages
 /// and steps of optimisers, in one pass.
 pub fn weighted_sum<const D: usize>(a: Tensor<D>, alpha: f64, b: Tensor<D>, beta: f64) -> Tensor<D> {
-    #[cfg(feature = "flex")]
-    if is_on_flex(&a) {
+    #[cfg(feature = "operations")]
+    if is_ours(&a) {
         let (a, b) = (a.into_dispatch(), b.into_dispatch());
         return Tensor::from_dispatch(<Dispatch as KernelOps>::kernel_weighted_sum(a, b, alpha, beta));
     }
@@ -310,8 +323,8 @@ pub fn momentum_step<const D: usize>(
     momentum: f64,
     lr: f64,
 ) -> (Tensor<D>, Tensor<D>) {
-    #[cfg(feature = "flex")]
-    if is_on_flex(&w) {
+    #[cfg(feature = "operations")]
+    if is_ours(&w) {
         let (w, m, g) = (w.into_dispatch(), m.into_dispatch(), g.into_dispatch());
         let (w, m) = <Dispatch as KernelOps>::kernel_momentum_step(w, m, g, weight_decay, momentum, lr);
         return (Tensor::from_dispatch(w), Tensor::from_dispatch(m));

@@ -15,7 +15,7 @@ use crate::plain::{
 
 /// Operations of this crate. Bodies that are here are Burn's own operations, for back ends
 /// without kernels.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex: cfg(feature = "flex"), Cube: cfg(feature = "cube"), Autodiff)]
 pub trait KernelOps: Backend {
     /// Convolution of `[N, C, H, W]` with `[O, C, h, w]`, no bias.
     fn kernel_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, conv: Conv) -> FloatTensor<Self> {

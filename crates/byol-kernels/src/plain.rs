@@ -23,7 +23,7 @@ pub struct Conv {
 }
 
 impl Conv {
-    fn options(self) -> ConvOptions<2> {
+    pub(crate) fn options(self) -> ConvOptions<2> {
         ConvOptions::new([self.stride; 2], [self.padding; 2], [1; 2], 1)
     }
 
