@@ -62,7 +62,7 @@ pub use online::{OnlineNetwork, OnlineOutput};
 #[cfg(feature = "onnx")]
 pub use onnx::onnx_bytes;
 pub use precision::{Precision, passes};
-pub use resnet::{EncoderCost, ResNet, ResNetConfig, Stem, Version};
+pub use resnet::{ConvLayer, EncoderCost, ResNet, ResNetConfig, Stem, Version};
 pub use roles::{Role, role};
 pub use sum::{momentum_step, weighted_sum};
 pub use sync::SharedStatistics;

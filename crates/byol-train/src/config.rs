@@ -26,6 +26,10 @@ pub struct RunSpec {
     /// one), or of each its own, as micro-batches do. No matter in a run of one process.
     #[serde(default = "yes")]
     pub sync_batch_norm: bool,
+    /// Views are made on the device that trains, out of decoded pictures, by [`DeviceViews`](crate::DeviceViews): the
+    /// same parameters, and the CPU's views to within rounding.
+    #[serde(default)]
+    pub device_views: bool,
     /// How long to train.
     pub length: Length,
     /// How long to train by the clock, in minutes: in place of `length`, of which `warmup`

@@ -102,6 +102,9 @@ pub enum TrainError {
     /// A policy is wrong or does not fit the pictures.
     #[error(transparent)]
     Augment(#[from] AugmentError),
+    /// Views cannot be made on a device.
+    #[error("views on the device: {0}")]
+    Views(String),
     /// The network's description is wrong.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -191,7 +191,7 @@ impl<E: Encoder> Observer<E> for Guard<'_> {
     }
 
     fn step(&mut self, seen: &mut Seen<'_, E>) -> Result<ControlFlow<()>, TrainError> {
-        if self.mode == GuardMode::Off {
+        if self.mode == GuardMode::Off || !seen.report.read {
             return Ok(ControlFlow::Continue(()));
         }
         self.starving(seen.report.data_wait);
@@ -286,6 +286,7 @@ mod tests {
                 parameter_norm: 1.0,
                 trust_ratio: None,
             }),
+            read: true,
             extra: std::collections::BTreeMap::new(),
         }
     }

@@ -21,6 +21,7 @@ mod checkpoint;
 mod config;
 #[cfg(test)]
 mod config_tests;
+mod device_views;
 mod error;
 mod gradients;
 mod guard;
@@ -45,6 +46,7 @@ pub use budget::Budget;
 pub use builder::SpecBuilder;
 pub use checkpoint::{Checkpoint, CheckpointRules, Checkpoints};
 pub use config::{EncoderSpec, Length, LrMultipliers, OptimizerKind, OptimizerSpec, RunSpec, TauSchedule};
+pub use device_views::{DeviceViews, Frames};
 pub use error::TrainError;
 pub use guard::{Guard, GuardMode, odd_learning_rate};
 pub use lanes::Lanes;

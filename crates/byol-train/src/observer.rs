@@ -40,12 +40,23 @@ pub struct StepReport {
     /// √d · standard deviation of the normalised projections of v: near 1 is
     /// healthy, near 0 collapsed.
     pub z_std: f64,
+    /// Whether numbers of the networks were read in this step. Where not, they are those of the last
+    /// step in which they were.
+    #[serde(skip)]
+    pub read: bool,
     /// What is measured every so many steps ([`MEASURE_EVERY`]).
     #[serde(flatten)]
     pub measured: Option<Measured>,
     /// What observers add, by name.
     #[serde(flatten)]
     pub extra: BTreeMap<String, f64>,
+}
+
+impl StepReport {
+    /// Whether there is anything to write down.
+    pub fn has_news(&self) -> bool {
+        self.read || !self.extra.is_empty()
+    }
 }
 
 /// Steps from one [`Measured`] to the next.

@@ -93,11 +93,31 @@ impl<E: Encoder> Byol<E> {
     pub fn step_over(
         self,
         n: usize,
-        mut views: impl FnMut(usize) -> Result<[Tensor<4>; 2], TrainError>,
+        views: impl FnMut(usize) -> Result<[Tensor<4>; 2], TrainError>,
         lr: f64,
         tau: f64,
         collective: &dyn Collective,
     ) -> Result<(Self, StepValues), TrainError> {
+        let (byol, seen) = self.step_reading(true, n, views, lr, tau, collective)?;
+        let Seen { numbers, representation, projection } = seen;
+        // They were asked for.
+        let Numbers { loss, loss_v, loss_v_prime, z_std, constant_cosine } = numbers.unwrap_or_default();
+        let values =
+            StepValues { loss, loss_v, loss_v_prime, z_std, constant_cosine, representation, projection };
+        Ok((byol, values))
+    }
+
+    /// The same, which reads numbers back if `read`: nothing else of a step has to wait for the device.
+    /// A loss that is no number is seen when one is read.
+    pub(crate) fn step_reading(
+        self,
+        read: bool,
+        n: usize,
+        mut views: impl FnMut(usize) -> Result<[Tensor<4>; 2], TrainError>,
+        lr: f64,
+        tau: f64,
+        collective: &dyn Collective,
+    ) -> Result<(Self, Seen), TrainError> {
         let Self { mut online, mut target, mut optimizer, mut lanes, precision, shared } = self;
         let mut one = Lanes::one();
         let in_order = if shared.is_some() { &mut one } else { &mut lanes };
@@ -108,7 +128,7 @@ impl<E: Encoder> Byol<E> {
         // θ once more, for v′: nothing that is derived is shared by the two directions, so that
         // each has its own gradient, beside the other's.
         let mut twin = with_own_gradients(online.clone());
-        let mut seen: Option<StepValues> = None;
+        let mut seen: Option<Seen> = None;
         let mut gradients: Option<Gradients> = None;
         for i in 0..n {
             let [v, v_prime] = views(i)?;
@@ -130,25 +150,26 @@ impl<E: Encoder> Byol<E> {
             ([xi, xi_prime], target) = of_xi;
             exchanged()?;
             // Equation 2, both directions: ‖q̄(z) − z̄′‖² + the same with v and v′ swapped.
-            let constant = (constant_cosine(xi.clone()) + constant_cosine(xi_prime.clone())).div_scalar(2.0);
-            let loss_v = regression_loss(theta.prediction, xi_prime);
-            let loss_v_prime = regression_loss(theta_prime.prediction, xi);
+            let loss_v = regression_loss(theta.prediction, xi_prime.clone());
+            let loss_v_prime = regression_loss(theta_prime.prediction, xi.clone());
             let projection = theta.projection.inner();
-            let part = |x: Tensor<1>| scalar(x) / n as f64;
-            let values = StepValues {
-                loss: part(loss_v.clone().inner() + loss_v_prime.clone().inner()),
-                loss_v: part(loss_v.clone().inner()),
-                loss_v_prime: part(loss_v_prime.clone().inner()),
-                z_std: part(embedding_std(projection.clone())),
-                constant_cosine: part(constant),
-                representation: theta.representation.inner(),
-                projection,
-            };
-            if !values.loss.is_finite() {
-                let loss = values.loss * n as f64;
-                return Err(TrainError::LossNotFinite { loss, spoiled: not_finite(&online) });
+            let mut numbers = None;
+            if read {
+                let part = |x: Tensor<1>| scalar(x) / n as f64;
+                let of = Numbers {
+                    loss: part(loss_v.clone().inner() + loss_v_prime.clone().inner()),
+                    loss_v: part(loss_v.clone().inner()),
+                    loss_v_prime: part(loss_v_prime.clone().inner()),
+                    z_std: part(embedding_std(projection.clone())),
+                    constant_cosine: part((constant_cosine(xi) + constant_cosine(xi_prime)).div_scalar(2.0)),
+                };
+                if !of.loss.is_finite() {
+                    let loss = of.loss * n as f64;
+                    return Err(TrainError::LossNotFinite { loss, spoiled: not_finite(&online) });
+                }
+                numbers = Some(of.with(seen.and_then(|seen| seen.numbers)));
             }
-            seen = Some(values.with(seen));
+            seen = Some(Seen { numbers, representation: theta.representation.inner(), projection });
             let mean = |loss: Tensor<1>| if n == 1 { loss } else { loss.div_scalar(n as f64) };
             let (of_v, of_v_prime) =
                 in_order.both(|| mean(loss_v).backward(), || mean(loss_v_prime).backward());
@@ -170,13 +191,15 @@ impl<E: Encoder> Byol<E> {
         };
         // ξ ← τ ξ + (1 − τ) θ           (Equation 4), once a step, after it.
         let target = target.update(&online, tau);
-        let values = seen.ok_or(TrainError::Spec {
+        let mut seen = seen.ok_or(TrainError::Spec {
             key: "accumulation",
             value: "0".into(),
             expected: "at least 1".into(),
         })?;
-        let values = values.over_replicas(collective)?;
-        Ok((Self { online, target, optimizer, lanes, precision, shared }, values))
+        if let Some(numbers) = &mut seen.numbers {
+            numbers.over_replicas(collective)?;
+        }
+        Ok((Self { online, target, optimizer, lanes, precision, shared }, seen))
     }
 }
 
@@ -188,8 +211,26 @@ fn scoped<R>(precision: Precision, shared: Option<&Arc<SharedStatistics>>, f: im
     }
 }
 
-impl StepValues {
-    /// Numbers added to those of the micro-batches before.
+/// What the trainer sees of a step.
+pub(crate) struct Seen {
+    /// None where they were not read.
+    pub numbers: Option<Numbers>,
+    pub representation: Tensor<2>,
+    pub projection: Tensor<2>,
+}
+
+/// The numbers of [`StepValues`].
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Numbers {
+    pub loss: f64,
+    pub loss_v: f64,
+    pub loss_v_prime: f64,
+    pub z_std: f64,
+    pub constant_cosine: f64,
+}
+
+impl Numbers {
+    /// Added to those of the micro-batches before.
     fn with(mut self, before: Option<Self>) -> Self {
         if let Some(before) = before {
             self.loss += before.loss;
@@ -202,18 +243,18 @@ impl StepValues {
     }
 
     /// Means over all replicas. Nothing to do in a run of one process.
-    fn over_replicas(mut self, collective: &dyn Collective) -> Result<Self, TrainError> {
+    fn over_replicas(&mut self, collective: &dyn Collective) -> Result<(), TrainError> {
         if collective.world() == 1 {
-            return Ok(self);
+            return Ok(());
         }
-        let Self { loss, loss_v, loss_v_prime, z_std, constant_cosine, .. } = &mut self;
+        let Self { loss, loss_v, loss_v_prime, z_std, constant_cosine } = self;
         let numbers = [loss, loss_v, loss_v_prime, z_std, constant_cosine];
         let mut sums = numbers.each_ref().map(|x| **x);
         collective.sum_f64(&mut sums).map_err(TrainError::Collective)?;
         for (number, sum) in numbers.into_iter().zip(sums) {
             *number = sum / collective.world() as f64;
         }
-        Ok(self)
+        Ok(())
     }
 }
 

@@ -10,11 +10,13 @@ use byol_data::{Cursor, ImageDataset, LoaderConfig, Partition};
 use byol_model::{Collective, Encoder, effective_rank};
 
 use crate::budget::{Budget, Pace};
+use crate::device_views::LoadedPictures;
 use crate::source::{LoadedViews, ViewSource};
+use crate::step::Numbers;
 use crate::views::two_views;
 use crate::{
-    MEASURE_EVERY, Measured, Observer, RunPlan, Seen, StepBatch, StepReport, StepValues, TrainError,
-    TrainState, learning_rate, replicas, tau,
+    MEASURE_EVERY, Measured, Observer, RunPlan, Seen, StepBatch, StepReport, TrainError, TrainState,
+    learning_rate, replicas, step, tau,
 };
 
 /// What changes a run's speed and never its result.
@@ -27,6 +29,9 @@ pub struct TrainOptions {
     /// Of a run by the clock: what its horizon is measured by. Without it the plan's record is
     /// followed.
     pub budget: Option<Budget>,
+    /// Steps from one whose numbers are read back to the next: a device of its own goes on working in between.
+    /// 1 for a CPU, and for several processes.
+    pub read_every: u64,
 }
 
 /// Steps over which rates are averaged.
@@ -67,11 +72,15 @@ pub fn train<E: Encoder>(
         threads: options.loader_threads,
         prefetch: options.prefetch,
     };
+    if plan.spec.device_views {
+        let mut views = LoadedPictures::start(set, config, policy, channels, device)?;
+        return run(plan, state, &mut views, options, collective, observers);
+    }
     let make = move |set: &ImageDataset, index, epoch, slots: [&mut [f32]; 2]| {
         two_views(&policy, seed, channels, set, index, epoch, slots)
     };
     let mut views = LoadedViews::start(set, config, slot_len, make, channels, size, device)?;
-    train_on(plan, state, &mut views, options.budget, collective, observers)
+    run(plan, state, &mut views, options, collective, observers)
 }
 
 /// The same on views from wherever: each of the plan's micro-batches is one call of `source`.
@@ -82,12 +91,25 @@ pub fn train<E: Encoder>(
 /// As [`train`], and what `source` returns.
 pub fn train_on<E: Encoder>(
     plan: &mut RunPlan,
-    mut state: TrainState<E>,
+    state: TrainState<E>,
     source: &mut dyn ViewSource,
     budget: Option<Budget>,
     collective: &dyn Collective,
     observers: &mut [&mut dyn Observer<E>],
 ) -> Result<TrainState<E>, TrainError> {
+    let options = TrainOptions { loader_threads: 0, prefetch: 0, budget, read_every: 1 };
+    run(plan, state, source, options, collective, observers)
+}
+
+fn run<E: Encoder>(
+    plan: &mut RunPlan,
+    mut state: TrainState<E>,
+    source: &mut dyn ViewSource,
+    options: TrainOptions,
+    collective: &dyn Collective,
+    observers: &mut [&mut dyn Observer<E>],
+) -> Result<TrainState<E>, TrainError> {
+    let TrainOptions { budget, read_every, .. } = options;
     for observer in observers.iter_mut() {
         observer.start(plan, &state)?;
     }
@@ -100,6 +122,7 @@ pub fn train_on<E: Encoder>(
     let mut clock = Clock::new();
     let mut observing = Duration::ZERO;
     let (mut samples, mut before): (Vec<usize>, Vec<usize>) = Default::default();
+    let (first, mut last) = (state.step, Numbers::default());
     while state.step < plan.total_steps {
         let k = state.step;
         let (lr, tau) = (learning_rate(plan, k), tau(plan, k));
@@ -114,7 +137,13 @@ pub fn train_on<E: Encoder>(
             samples.extend(&batch.samples);
             Ok(batch.views)
         };
-        let stepped = state.byol.step_over(plan.spec.accumulation, views, lr, tau, collective);
+        let read = measured
+            || k == first
+            || (k + 1).is_multiple_of(read_every.max(1))
+            || k + 1 == plan.total_steps
+            || collective.world() > 1;
+        let n = plan.spec.accumulation;
+        let stepped = state.byol.step_reading(read, n, views, lr, tau, collective);
         let (byol, values) = stepped.map_err(|error| blame(error, k, &samples, &before))?;
         state = TrainState { byol, step: k + 1, kept: state.kept };
         if let Some((budget, pace)) = &mut pace {
@@ -122,7 +151,9 @@ pub fn train_on<E: Encoder>(
         }
         let spent = [source.waited(), observing, collective.spent()];
         let rates = clock.tick(spent.map(|time| time.as_secs_f64()));
-        let mut report = report(plan, k, (lr, tau), &values, &rates);
+        last = values.numbers.unwrap_or(last);
+        let mut report = report(plan, k, (lr, tau), &last, &rates);
+        report.read = read;
         if collective.world() > 1 {
             report.extra.insert("exchanging".into(), rates.exchanging);
             if (k + 1).is_multiple_of(replicas::COMPARE_EVERY) {
@@ -137,7 +168,7 @@ pub fn train_on<E: Encoder>(
                 trust_ratio: norms.trust_ratio,
             });
         }
-        let StepValues { representation, projection, .. } = values;
+        let step::Seen { representation, projection, .. } = values;
         let batch = StepBatch { samples: std::mem::take(&mut samples), representation, projection };
         let begun = Instant::now();
         let mut flow = ControlFlow::Continue(());
@@ -181,7 +212,7 @@ fn blame(error: TrainError, k: u64, samples: &[usize], before: &[usize]) -> Trai
     TrainError::NotFinite { step, cause, samples: samples.to_vec() }
 }
 
-fn report(plan: &RunPlan, k: u64, (lr, tau): (f64, f64), values: &StepValues, rates: &Rates) -> StepReport {
+fn report(plan: &RunPlan, k: u64, (lr, tau): (f64, f64), values: &Numbers, rates: &Rates) -> StepReport {
     StepReport {
         step: k + 1,
         epoch: (k + 1) as f64 / plan.steps_per_epoch as f64,
@@ -198,6 +229,7 @@ fn report(plan: &RunPlan, k: u64, (lr, tau): (f64, f64), values: &StepValues, ra
         constant_cosine: values.constant_cosine,
         z_std: values.z_std,
         measured: None,
+        read: true,
         extra: BTreeMap::new(),
     }
 }

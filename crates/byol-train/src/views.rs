@@ -9,7 +9,7 @@ use byol_data::{DataError, ImageDataset, Limits, decode, probe};
 use crate::TrainError;
 
 /// Headers that are read of a set that does not fit into memory.
-const SOME_HEADERS: usize = 4096;
+pub(crate) const SOME_HEADERS: usize = 4096;
 
 /// Channels to train on: the most that a picture of the set has, 3 if any is in colour,
 /// else 1. What the shards say of it is believed; if they say nothing, every picture's

@@ -100,6 +100,59 @@ impl ResNetConfig {
     }
 }
 
+/// A convolution of an encoder, and the pictures that it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConvLayer {
+    /// Channels in and out.
+    pub channels: [usize; 2],
+    /// Side of the window in pixels; it is padded by half of it.
+    pub kernel: usize,
+    /// Pixels from a window to the next.
+    pub stride: usize,
+    /// Side of its pictures in pixels.
+    pub side: usize,
+}
+
+impl ConvLayer {
+    fn of(shape: ConvShape, side: usize) -> Self {
+        let ConvShape { channels, kernel, stride } = shape;
+        Self { channels, kernel, stride, side }
+    }
+
+    /// Side of its results in pixels.
+    pub fn side_after(&self) -> usize {
+        self.side.div_ceil(self.stride)
+    }
+}
+
+impl ResNetConfig {
+    /// Its convolutions in order, for pictures of `side` × `side` pixels.
+    ///
+    /// # Errors
+    ///
+    /// As [`init`](Self::init).
+    pub fn convolutions(&self, mut side: usize) -> Result<Vec<ConvLayer>, ModelError> {
+        let (kernel, stride) = self.stem.kernel_and_stride();
+        let stem = ConvShape { channels: [self.in_channels, self.width], kernel, stride };
+        let mut layers = vec![ConvLayer::of(stem, side)];
+        side = layers[0].side_after();
+        if self.stem == Stem::Imagenet {
+            side = side.div_ceil(2);
+        }
+        for block in self.stages()?.iter().flatten() {
+            let (first, second, third) = block.convs();
+            let before = side;
+            for shape in [Some(first), Some(second), third].into_iter().flatten() {
+                let layer = ConvLayer::of(shape, side);
+                side = layer.side_after();
+                layers.push(layer);
+            }
+            layers.extend(block.shortcut().map(|shape| ConvLayer::of(shape, before)));
+        }
+        Ok(layers)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +180,21 @@ mod tests {
             };
             let counted = config.cost(224).unwrap().parameters;
             assert_eq!((counted as f64 / 1e6).round() as u64, millions, "ResNet-{depth} {times}x: {counted}");
+        }
+    }
+
+    #[test]
+    fn convolutions_are_those_that_are_counted() {
+        for (name, side) in
+            [("resnet18_small", 32), ("resnet50", 224), ("resnet50_v2", 65), ("resnet34_w8", 28)]
+        {
+            let config = ResNetConfig::from_name(name, 3).unwrap();
+            let of = |layer: &ConvLayer| {
+                let [from, to] = layer.channels;
+                (from * to * layer.kernel.pow(2) * layer.side_after().pow(2)) as u64
+            };
+            let sum: u64 = config.convolutions(side).unwrap().iter().map(of).sum();
+            assert_eq!(sum, config.cost(side).unwrap().multiply_adds, "{name}");
         }
     }
 

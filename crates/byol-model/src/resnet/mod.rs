@@ -7,5 +7,5 @@ mod net;
 
 pub(crate) use config::DEPTHS;
 pub use config::{ResNetConfig, Stem, Version};
-pub use cost::EncoderCost;
+pub use cost::{ConvLayer, EncoderCost};
 pub use net::ResNet;

@@ -155,7 +155,7 @@ impl<E: Encoder> Observer<E> for TensorBoard {
         let (step, total) = (seen.report.step, seen.plan.total_steps);
         let whole = seen.report.measured.is_some() || !seen.report.extra.is_empty();
         let mut value = Vec::new();
-        if whole || step.is_multiple_of((total / POINTS).max(1)) {
+        if whole || seen.report.read && step.is_multiple_of((total / POINTS).max(1)) {
             // Cannot fail: a report is numbers.
             value = scalars(&serde_json::to_value(&*seen.report).unwrap_or_default());
         }
