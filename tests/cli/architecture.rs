@@ -39,3 +39,20 @@ fn dependencies_point_one_way() {
         }
     }
 }
+
+/// What a GPU or MPI needs is in a build that asks for it, and in no other.
+#[test]
+fn features_that_are_not_asked_for_bring_nothing() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--package", "xtask", "--edges", "normal", "--prefix", "none", "--offline"])
+        .args(["--format", "{p}"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains(&"burn-flex"), "{text}");
+    for name in ["wgpu", "cubecl", "burn-wgpu", "burn-cuda", "burn-cubecl", "burn-fusion", "mpi"] {
+        assert!(!names.contains(&name), "{name} is in every build");
+    }
+}

@@ -10,6 +10,7 @@ use byol_model::Precision;
 use byol_train::{RunDir, RunPlan, RunSpec, SpecBuilder};
 
 use crate::cli::RecipeArgs;
+use crate::device::Place;
 use crate::terminal::tell;
 
 /// What `data.path` says of the set that is built in.
@@ -201,10 +202,24 @@ pub fn set_threads(threads: Option<u16>) -> Result<()> {
         .with_context(|| format!("starting {n} threads"))
 }
 
+/// Refuses what the place cannot compute with: nothing is imitated in silence.
+pub fn check_precision(precision: Precision, place: &Place) -> Result<()> {
+    match &place.gpu {
+        Some(gpu) if precision == Precision::Bf16 && !gpu.precisions.contains(&"bf16") => bail!(
+            "precision = \"bf16\": {} ({}) computes with {}; --set precision=f32",
+            gpu.name,
+            gpu.title,
+            gpu.precisions.join(" and ")
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// Says that convolutions multiply bf16 values, and where that is no gain.
-pub fn tell_precision(precision: Precision) {
+pub fn tell_precision(precision: Precision, place: &Place) {
     if precision == Precision::Bf16 {
-        tell(if byol_kernels::Path::current() == byol_kernels::Path::Avx512Bf16 {
+        let has = place.gpu.is_some() || byol_kernels::Path::current() == byol_kernels::Path::Avx512Bf16;
+        tell(if has {
             "convolutions multiply bf16 values"
         } else {
             "convolutions multiply bf16 values, without instructions for them (AVX-512 BF16): f32 is faster here"

@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod compose;
 mod dev;
+mod device;
 mod exit;
 mod http;
 mod hub;
@@ -26,6 +27,8 @@ use crate::cli::{BenchCommand, Cli, Command};
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let started = Instant::now();
+    #[cfg(feature = "gpu")]
+    device::no_other_than_chosen();
     allocator::keep_memory();
     // Panics of foreign decoders become errors; nobody needs to hear of them twice.
     let loud = std::panic::take_hook();
@@ -66,6 +69,7 @@ pub fn run() -> ExitCode {
         Command::Runs(args) => commands::runs::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Models(args) => commands::models::run(&args),
+        Command::Devices(args) => commands::devices::run(&args),
         Command::Bench(args) => match &args.command {
             None => commands::bench::docs::run(&args),
             Some(BenchCommand::Augment(args)) => commands::bench::augment::run(args),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::builder::TypedValueParser;
 use clap::{Args, Subcommand};
 
+use crate::device::Choice;
+
 /// Measure how fast a part is.
 #[derive(Debug, Args)]
 #[command(
@@ -136,9 +138,9 @@ pub struct BenchTrainArgs {
     /// What convolutions multiply in the step; the forward pass alone is timed with it, too.
     #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
     pub precision: String,
-    /// Where to compute; this build has the CPU.
-    #[arg(long, default_value = "cpu", value_parser = ["cpu", "auto"])]
-    pub device: String,
+    /// Where to compute: cpu, wgpu, vulkan or cuda, with a number if you like, or auto.
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    pub device: Choice,
     /// Timed steps, after two to warm up.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=10000).map(usize::from))]
     pub steps: usize,

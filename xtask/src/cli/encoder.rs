@@ -6,6 +6,8 @@ use byol_model::Stem;
 use clap::Args;
 use clap::builder::TypedValueParser;
 
+use crate::device::Choice;
+
 /// Which encoder.
 #[derive(Debug, Clone, Args)]
 pub struct WeightsArgs {
@@ -122,6 +124,41 @@ pub struct ModelsArgs {
     /// That process: takes the steps and says what they took.
     #[arg(long, hide = true)]
     pub here: bool,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The GPUs that this build can reach, with memory and precisions.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask devices
+  cargo xtask-wgpu devices --check
+  cargo xtask-wgpu devices --check --encoder resnet50 --size 64 --batch 8")]
+pub struct DevicesArgs {
+    /// Compare what a training step is made of with the CPU, forward and backward. `pretrain` does so before
+    /// a run on a GPU.
+    #[arg(long)]
+    pub check: bool,
+    /// Only this one: wgpu, vulkan or cuda, with a number if you like.
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<Choice>,
+    /// Whose shapes are compared: resnet18, resnet50_2x, resnet18_w16_small …
+    #[arg(long, value_name = "NAME", default_value = "resnet18_w16_small", requires = "check")]
+    pub encoder: String,
+    /// Side of a view in pixels.
+    #[arg(long, value_name = "N", default_value_t = 32, requires = "check", value_parser = clap::value_parser!(u16).range(8..=1024).map(usize::from))]
+    pub size: usize,
+    /// Pictures, at most; fewer where the CPU would take long.
+    #[arg(long, value_name = "N", default_value_t = 32, requires = "check", value_parser = clap::value_parser!(u16).range(2..=4096).map(usize::from))]
+    pub batch: usize,
+    /// What convolutions multiply.
+    #[arg(long, default_value = "f32", requires = "check", value_parser = ["f32", "bf16"])]
+    pub precision: String,
+    /// The process that compares: shapes as JSON.
+    #[arg(long, hide = true, requires = "check")]
+    pub here: Option<String>,
     /// One JSON object on stdout.
     #[arg(long)]
     pub json: bool,

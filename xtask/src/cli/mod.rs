@@ -9,9 +9,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::device::Choice;
+
 pub use bench::{BenchArgs, BenchAugmentArgs, BenchCommand, BenchDataArgs, BenchEvalArgs, BenchTrainArgs};
 pub use data::{DatasetsArgs, DownloadArgs, IngestArgs, InspectArgs};
-pub use encoder::{ExportArgs, ExportFormat, ModelsArgs, WeightsArgs, stem};
+pub use encoder::{DevicesArgs, ExportArgs, ExportFormat, ModelsArgs, WeightsArgs, stem};
 pub use eval::{
     EmbedArgs, EvalArgs, FinetuneArgs, KnnArgs, LabelsShown, LinearArgs, LinearProtocol, NeighborsArgs,
     ReportArgs, RunColumn, RunsArgs, TransferArgs, TransferProtocol,
@@ -50,6 +52,7 @@ pub enum Command {
     Neighbors(NeighborsArgs),
     Export(ExportArgs),
     Models(ModelsArgs),
+    Devices(DevicesArgs),
     Runs(RunsArgs),
     Report(ReportArgs),
     Bench(BenchArgs),
@@ -163,9 +166,14 @@ pub struct PretrainArgs {
     /// Threads that make views [default: one a core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub loader_threads: Option<u16>,
-    /// Where to compute; this build has the CPU.
-    #[arg(long, default_value = "auto", value_parser = ["auto", "cpu"])]
-    pub device: String,
+    /// Where to compute: cpu, wgpu, vulkan or cuda, the last three with a number if you like
+    /// (cuda:1), or the best that this build has and finds; `devices` lists them.
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub device: Choice,
+    /// Take the pictures of a step in micro-batches as large as memory allows: chooses the recipe's
+    /// `accumulation`.
+    #[arg(long, conflicts_with = "resume")]
+    pub fit: bool,
     /// The run folder [default: runs/DATE-TIME-PRESET].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -176,8 +184,9 @@ pub struct PretrainArgs {
     /// With --resume: the checkpoint of this step in place of the last.
     #[arg(long, value_name = "STEP", requires = "resume")]
     pub checkpoint: Option<u64>,
-    /// With --resume: go on though the pictures or run.toml have changed.
-    #[arg(long, requires = "resume")]
+    /// With --resume: go on though the pictures or run.toml have changed. With --device: though the
+    /// device computes something else than the CPU.
+    #[arg(long)]
     pub force: bool,
     /// What to do about a run whose representation collapses. A loss or a parameter that is no
     /// number ends it in any case.
@@ -193,6 +202,10 @@ pub struct PretrainArgs {
     /// learns nothing of the labels.
     #[arg(long)]
     pub probe: bool,
+    /// Read losses from a GPU, and write them down, in every N-th step alone: in between it need not be
+    /// waited for [default: 10; on the CPU 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub metrics_every: Option<u64>,
     /// Write no TensorBoard events.
     #[arg(long)]
     pub no_tensorboard: bool,

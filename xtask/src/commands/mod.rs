@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod datasets;
+pub mod devices;
 pub mod download;
 pub mod embed;
 pub mod evaluate;

@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::stages::{Stages, Work};
 use crate::cli::{BenchTrainArgs, stem};
-use crate::compose::{set_threads, tell_precision};
+use crate::compose::{check_precision, set_threads, tell_precision};
+use crate::device;
 use crate::exit::Usage;
 use crate::memory;
 use crate::terminal::{Progress, say};
@@ -37,15 +38,26 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
         batch: args.batch,
         prefetch: 0,
     };
-    memory::check_step(&shape, "--size, --width or --hidden")?;
-    let device = Device::flex().autodiff();
+    let place = device::pick(args.device)?;
+    let plain = place.device.clone();
+    if place.gpu.is_some() {
+        if args.profile {
+            return Err(Usage("--profile: stages are timed on the CPU".into()).into());
+        }
+    } else {
+        memory::check_step(&shape, "--size, --width or --hidden")?;
+    }
+    check_precision(precision(args), &place)?;
+    let device = plain.clone().autodiff();
     let mut byol = networks(args, &config, &device)?;
     let view = || {
         let shape = [args.batch, args.channels, args.size, args.size];
         Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device)
     };
     let (v, v_prime) = (view(), view());
-    tell_precision(byol.precision);
+    // What is on its way to a GPU is waited for.
+    let done = || plain.sync().context("waiting for the device");
+    tell_precision(byol.precision, &place);
     let spinner = Progress::spinner("measuring");
     let (mut seconds, mut pages) = (Vec::new(), None);
     for k in 0..WARM + args.steps {
@@ -56,6 +68,7 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
         (byol, _) = byol
             .step(v.clone(), v_prime.clone(), RATE, 0.996, &OneProcess)
             .context("a step on random pictures; try a larger --batch or --size")?;
+        done()?;
         if k >= WARM {
             seconds.push(start.elapsed().as_secs_f64());
         }
@@ -76,6 +89,7 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
     for k in 0..WARM + 3 * args.steps {
         let start = Instant::now();
         let _ = precision.scope(|| encoder.forward(image.clone()));
+        done()?;
         if k >= WARM {
             passes.push(start.elapsed().as_secs_f64());
         }
@@ -103,19 +117,23 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
             "batch": args.batch,
             "precision": args.precision,
             "path": path.name(),
+            "device": place.gpu.as_ref().map_or("cpu", |gpu| gpu.name.as_str()),
         });
         say(&format!("{result}"));
         return Ok(());
     }
+    let at = match &place.gpu {
+        Some(gpu) => format!("{} ({})", gpu.name, gpu.title),
+        None => format!("{threads} thread(s), {}", path.name()),
+    };
     say(&format!(
-        "{} {}x{}x{} batch {}, {threads} thread(s), {}, {}: {:.1} images/s, step {:.0} ms, {:.0} GFLOP/s, \
+        "{} {}x{}x{} batch {}, {at}, {}: {:.1} images/s, step {:.0} ms, {:.0} GFLOP/s, \
          forward alone {:.0} images/s, peak {:.2} GiB",
         config.name(),
         args.channels,
         args.size,
         args.size,
         args.batch,
-        path.name(),
         args.precision,
         n / step,
         1e3 * step,
@@ -175,15 +193,19 @@ fn networks(args: &BenchTrainArgs, config: &ResNetConfig, device: &Device) -> Re
         beta2: 0.999,
         epsilon: 1e-8,
     });
-    let precision = if args.precision == "bf16" { Precision::Bf16 } else { Precision::F32 };
+    let on_gpu = *device != Device::flex();
     Ok(Byol {
         online,
         target,
         optimizer,
-        lanes: Lanes::of(rayon::current_num_threads())?,
-        precision,
+        lanes: if on_gpu { Lanes::one() } else { Lanes::of(rayon::current_num_threads())? },
+        precision: precision(args),
         shared: None,
     })
+}
+
+fn precision(args: &BenchTrainArgs) -> Precision {
+    if args.precision == "bf16" { Precision::Bf16 } else { Precision::F32 }
 }
 
 pub(super) fn median(values: &mut [f64]) -> f64 {

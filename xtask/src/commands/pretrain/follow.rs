@@ -37,7 +37,7 @@ pub fn tell_all(all: &dyn Collective, begun: Option<(&RunPlan, bool, &TrainState
 
 /// What the leading process tells; nothing if the run has ended. Pictures are where they are for it, or
 /// where `--data` says.
-pub fn hear(all: &dyn Collective, args: &PretrainArgs, device: &Device) -> Result<Option<Shared>> {
+pub fn hear(all: &dyn Collective, args: &PretrainArgs) -> Result<Option<Shared>> {
     let mut bytes = Vec::new();
     all.broadcast(&mut bytes)?;
     let Some(measured) = bytes.pop() else { return Ok(None) };
@@ -60,6 +60,6 @@ pub fn hear(all: &dyn Collective, args: &PretrainArgs, device: &Device) -> Resul
             plan.data.fingerprint
         );
     }
-    let state = checkpoint.restore(init_networks(&plan, None, device)?)?;
+    let state = checkpoint.restore(init_networks(&plan, None, &Device::flex())?)?;
     Ok(Some(Shared { plan, measured: measured == 1, set, state }))
 }

@@ -6,22 +6,21 @@ use anyhow::{Result, bail};
 use burn::tensor::Device;
 use byol_model::{ResNet, ResNetConfig, Stem, load};
 use byol_train::{
-    InitFacts, JsonLines, RunDir, RunOptions, RunPlan, RunSpec, TrainState, check_world, init_networks,
-    set_channels,
+    InitFacts, JsonLines, RunDir, RunOptions, RunPlan, RunSpec, TrainState, init_networks, set_channels,
 };
 
-use super::{Begun, PREFETCH, announce, free_folder, options};
+use super::{Begun, announce, check, fit, free_folder, options};
 use crate::cli::PretrainArgs;
 use crate::compose::{RUNS, Source, recipe, recorded, recorded_plan};
+use crate::device::Place;
 use crate::exit::Usage;
 use crate::http::sha256_of;
 use crate::hub::Local;
-use crate::memory;
 use crate::subject::local;
 use crate::terminal::date_time;
 
 /// Resolves what was asked, and makes the run's folder.
-pub fn begin(args: &PretrainArgs, device: &Device, world: usize) -> Result<Begun> {
+pub fn begin(args: &PretrainArgs, place: &Place, world: usize) -> Result<Begun> {
     let mut overrides = Vec::new();
     if let Some(epochs) = args.epochs {
         overrides.push(format!("length.epochs={epochs:?}"));
@@ -52,6 +51,7 @@ pub fn begin(args: &PretrainArgs, device: &Device, world: usize) -> Result<Begun
         }
     }
     plan.options = options(args, RunOptions::default());
+    let device = &Device::flex();
     let measured = plan.spec.minutes.is_some() && plan.legs.is_empty();
     let of_config = || recorded(args.recipe.config.as_deref()?, "init", "weights");
     let init = match args.init.clone().or_else(of_config) {
@@ -69,8 +69,10 @@ pub fn begin(args: &PretrainArgs, device: &Device, world: usize) -> Result<Begun
         }
         None => None,
     };
-    check_world(&plan, world)?;
-    memory::check(&plan, PREFETCH, world)?;
+    if args.fit {
+        fit::fit(&mut plan, place, world)?;
+    }
+    check(args, &plan, place, world)?;
     let out = match &args.out {
         Some(out) => out.clone(),
         None => free_folder(Path::new(RUNS), &format!("{}-{}", date_time(), plan.spec.preset)),
@@ -78,7 +80,7 @@ pub fn begin(args: &PretrainArgs, device: &Device, world: usize) -> Result<Begun
     let run = RunDir::create(&out, &plan)?;
     let lock = run.lock()?;
     if !args.json {
-        announce(&plan, &run, world);
+        announce(&plan, &run, place, world);
     }
     let metrics = JsonLines::create(&run.metrics_path())?;
     let state = TrainState::new(init_networks(&plan, init.as_ref(), device)?);

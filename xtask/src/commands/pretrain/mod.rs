@@ -1,5 +1,6 @@
 //! The main job: a recipe and pictures become a run.
 
+mod fit;
 mod follow;
 mod fresh;
 mod online;
@@ -14,17 +15,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use burn::tensor::Device;
 use byol_data::ImageDataset;
 use byol_model::{EncoderDescription, ResNet, SharedStatistics, named_tensors, save_encoder};
 use byol_train::{
-    Budget, CheckpointRules, Checkpoints, Guard, GuardMode, JsonLines, Lanes, Observer, RunDir, RunLock,
-    RunOptions, RunPlan, TensorBoard, Timed, TrainOptions, TrainState, train,
+    Budget, Checkpoint, CheckpointRules, Checkpoints, Guard, GuardMode, JsonLines, Lanes, Observer, RunDir,
+    RunLock, RunOptions, RunPlan, TensorBoard, Timed, TrainOptions, TrainState, check_world, init_networks,
+    train,
 };
 
 use super::preview::views_png;
 use crate::cli::{GuardChoice, PretrainArgs};
-use crate::compose::{Source, set_threads, tell_precision};
+use crate::compose::{Source, check_precision, set_threads, tell_precision};
+use crate::device::proof::{self, Shapes};
+use crate::device::{self, Place};
 use crate::exit::Interrupted;
 use crate::replicas::Replicas;
 use crate::subject::preprocessing_of;
@@ -36,17 +39,19 @@ use watch::{Bar, Interrupt, Memory};
 
 /// Batches of views that wait.
 const PREFETCH: usize = 4;
+/// Steps on a GPU from one whose numbers are read to the next.
+const READ_EVERY: u64 = 10;
 
 /// Trains an encoder and leaves a run folder. `started` is when the program was.
 pub fn run(args: &PretrainArgs, started: Instant) -> Result<()> {
     set_threads(args.threads)?;
     let interrupt = Interrupt::listen()?;
-    let device = Device::flex();
+    let place = device::pick(args.device)?;
     let replicas = Replicas::join()?;
     let result = if replicas.leads() {
-        lead(args, &replicas, &device, interrupt, started)
+        lead(args, &replicas, &place, interrupt, started)
     } else {
-        follow(args, &replicas, &device, interrupt, started)
+        follow(args, &replicas, &place, interrupt, started)
     };
     replicas.end(result)
 }
@@ -54,36 +59,55 @@ pub fn run(args: &PretrainArgs, started: Instant) -> Result<()> {
 fn lead(
     args: &PretrainArgs,
     replicas: &Replicas,
-    device: &Device,
+    place: &Place,
     interrupt: Interrupt,
     started: Instant,
 ) -> Result<()> {
     let all = replicas.all.as_ref();
     let begun = match &args.resume {
-        Some(run) => match resume::begin(args, run, device, all.world())? {
+        Some(run) => match resume::begin(args, run, place, all.world())? {
             Some(begun) => begun,
             None => return follow::tell_all(all, None), // it has ended
         },
-        None => fresh::begin(args, device, all.world())?,
+        None => fresh::begin(args, place, all.world())?,
     };
     follow::tell_all(all, Some((&begun.plan, begun.measured, &begun.state)))?;
-    go(args, begun, replicas, device, interrupt, started)
+    go(args, begun, replicas, place, interrupt, started)
 }
 
 /// Takes part in a run whose folder another process keeps.
 fn follow(
     args: &PretrainArgs,
     replicas: &Replicas,
-    device: &Device,
+    place: &Place,
     mut interrupt: Interrupt,
     started: Instant,
 ) -> Result<()> {
-    let Some(shared) = follow::hear(replicas.all.as_ref(), args, device)? else { return Ok(()) };
+    let Some(shared) = follow::hear(replicas.all.as_ref(), args)? else { return Ok(()) };
     let Shared { mut plan, measured, set, mut state } = shared;
-    let options = prepare(args, &plan, measured, &mut state, replicas, started)?;
+    check(args, &plan, place, replicas.all.world())?;
+    let options = prepare(args, &plan, measured, &mut state, replicas, place, started)?;
     let observers: &mut [&mut dyn Observer<ResNet>] = &mut [&mut interrupt];
-    let trained = train(&mut plan, state, Arc::new(set), options, replicas.all.as_ref(), device, observers)?;
+    let (all, before) = (replicas.all.as_ref(), plan.clone());
+    let trained = fit::guarded(&before, place, all.world(), || {
+        train(&mut plan, state, Arc::new(set), options, all, &place.device, observers)
+    })??;
     if trained.step < plan.total_steps { Err(Interrupted.into()) } else { Ok(()) }
+}
+
+/// Sees to it that the place can take the steps of the plan, and takes them right.
+fn check(args: &PretrainArgs, plan: &RunPlan, place: &Place, world: usize) -> Result<()> {
+    check_world(plan, world)?;
+    check_precision(plan.spec.precision, place)?;
+    match &place.gpu {
+        Some(gpu) => proof::prove(gpu, &Shapes::of(plan)?, args.force),
+        None => fit::check(plan, world),
+    }
+}
+
+/// Steps from one whose numbers are read to the next.
+fn read_every(args: &PretrainArgs, place: &Place) -> u64 {
+    args.metrics_every.unwrap_or(if place.gpu.is_some() { READ_EVERY } else { 1 })
 }
 
 /// How a process takes its part in the steps.
@@ -93,16 +117,24 @@ fn prepare(
     measured: bool,
     state: &mut TrainState<ResNet>,
     replicas: &Replicas,
+    place: &Place,
     started: Instant,
 ) -> Result<TrainOptions> {
-    state.byol.lanes = Lanes::of(rayon::current_num_threads())?;
+    if place.gpu.is_some() {
+        // Parameters are drawn on the CPU, so that a seed gives the same ones everywhere.
+        let there = init_networks(plan, None, &place.device)?;
+        *state = Checkpoint::of(plan, state).restore(there)?;
+    } else {
+        state.byol.lanes = Lanes::of(rayon::current_num_threads())?;
+    }
     if replicas.all.world() > 1 && plan.spec.sync_batch_norm {
         state.byol.shared = Some(SharedStatistics::new(replicas.all.clone()));
     }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let budget = measured.then(|| budget(plan, state, started));
     let loader_threads = args.loader_threads.map_or(cores, usize::from);
-    Ok(TrainOptions { loader_threads, prefetch: PREFETCH, budget })
+    let read_every = read_every(args, place);
+    Ok(TrainOptions { loader_threads, prefetch: PREFETCH, budget, read_every })
 }
 
 /// A run that is ready to take its next step.
@@ -123,13 +155,13 @@ fn go(
     args: &PretrainArgs,
     begun: Begun,
     replicas: &Replicas,
-    device: &Device,
+    place: &Place,
     interrupt: Interrupt,
     started: Instant,
 ) -> Result<()> {
     let Begun { run, _lock, mut plan, measured, source, set, mut state, metrics } = begun;
-    let options = prepare(args, &plan, measured, &mut state, replicas, started)?;
-    let set = Arc::new(set);
+    let options = prepare(args, &plan, measured, &mut state, replicas, place, started)?;
+    let (set, device) = (Arc::new(set), &place.device);
     let first = state.step;
 
     let doing = plan.options;
@@ -157,8 +189,10 @@ fn go(
     // A collapsed state is not worth a checkpoint.
     observers.extend([&mut guard as &mut dyn Observer<ResNet>, &mut checkpoints, &mut bar, &mut interrupt]);
     let start = Instant::now();
-    let trained =
-        train(&mut plan, state, set.clone(), options, replicas.all.as_ref(), device, &mut observers);
+    let (all, before) = (replicas.all.as_ref(), plan.clone());
+    let trained = fit::guarded(&before, place, all.world(), || {
+        train(&mut plan, state, set.clone(), options, all, device, &mut observers)
+    })?;
     let state = trained.map_err(|error| resume::hint(error, &run, &set))?;
     let elapsed = start.elapsed();
     let problems = [metrics.inner.problem(), board.as_ref().and_then(|board| board.inner.problem())];
@@ -250,7 +284,7 @@ fn rules(options: &RunOptions) -> CheckpointRules {
     }
 }
 
-fn announce(plan: &RunPlan, run: &RunDir, world: usize) {
+fn announce(plan: &RunPlan, run: &RunDir, place: &Place, world: usize) {
     let spec = &plan.spec;
     tell(&format!(
         "{}: {} pictures ({} channel{}) of {}",
@@ -261,7 +295,7 @@ fn announce(plan: &RunPlan, run: &RunDir, world: usize) {
         plan.data.path
     ));
     tell(&format!(
-        "preset {}, seed {}: ResNet-{} of width {}, {} steps of {} pictures ({:.1} epochs), on the CPU",
+        "preset {}, seed {}: ResNet-{} of width {}, {} steps of {} pictures ({:.1} epochs), {place}",
         spec.preset,
         spec.seed,
         spec.encoder.depth,
@@ -283,7 +317,7 @@ fn announce(plan: &RunPlan, run: &RunDir, world: usize) {
         spec.accumulation,
         if world > 1 && spec.sync_batch_norm { " that share its statistics" } else { "" }
     ));
-    tell_precision(spec.precision);
+    tell_precision(spec.precision, place);
     if let Some(init) = &plan.init {
         tell(&format!("the encoder starts from {}", init.weights));
     }

@@ -6,22 +6,20 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use burn::tensor::Device;
 use byol_data::{ImageDataset, write_atomic};
-use byol_train::{
-    Checkpoint, JsonLines, RunDir, RunPlan, TrainError, TrainState, check_world, init_networks,
-};
+use byol_train::{Checkpoint, JsonLines, RunDir, RunPlan, TrainError, TrainState, init_networks};
 
 use serde_json::json;
 
-use super::{Begun, PREFETCH, fresh, options};
+use super::{Begun, check, fresh, options, read_every};
 use crate::cli::PretrainArgs;
 use crate::compose::{Source, tell_precision};
+use crate::device::Place;
 use crate::exit::Usage;
-use crate::memory;
 use crate::terminal::{say, tell, typed};
 
 /// Opens the run at its last checkpoint, or that of `--checkpoint`. Nothing of a run that has
 /// ended.
-pub fn begin(args: &PretrainArgs, path: &Path, device: &Device, world: usize) -> Result<Option<Begun>> {
+pub fn begin(args: &PretrainArgs, path: &Path, place: &Place, world: usize) -> Result<Option<Begun>> {
     let run = RunDir::open(path)?;
     let lock = run.lock()?;
     run.tidy();
@@ -80,8 +78,8 @@ pub fn begin(args: &PretrainArgs, path: &Path, device: &Device, world: usize) ->
         }
     }
     plan.options = options(args, plan.options);
-    check_world(&plan, world)?;
-    memory::check(&plan, PREFETCH, world)?;
+    let device = &Device::flex();
+    check(args, &plan, place, world)?;
     let state = match checkpoint {
         Some(checkpoint) => {
             let networks = init_networks(&plan, None, device)?;
@@ -102,13 +100,13 @@ pub fn begin(args: &PretrainArgs, path: &Path, device: &Device, world: usize) ->
         }
     };
     let metrics = JsonLines::resume(&run.metrics_path(), step)?;
-    if metrics.last_step() < step {
+    if metrics.last_step() + read_every(args, place) <= step {
         let (last, path) = (metrics.last_step(), run.metrics_path());
         tell(&format!("warning: {} ends at step {last}; those until step {step} are lost", path.display()));
     }
     if !args.json {
         tell(&format!("{}: goes on after step {step} of {}", path.display(), plan.total_steps));
-        tell_precision(plan.spec.precision);
+        tell_precision(plan.spec.precision, place);
     }
     Ok(Some(Begun { run, _lock: lock, plan, measured, source, set, state, metrics }))
 }
