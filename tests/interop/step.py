@@ -56,9 +56,14 @@ def main():
                           ("proj", 256), ("steps", 5), ("threads", os.cpu_count())):
         words.add_argument(f"--{name}", type=int, default=default)
     words.add_argument("--bf16", action="store_true")
+    words.add_argument("--tf32", action="store_true", help="on a GPU: f32 products with 10 bits of mantissa")
+    words.add_argument("--device", default="cpu")
     a = words.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(a.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = a.tf32
+    torch.backends.cudnn.benchmark = True
+    device = torch.device(a.device)
     if a.stem == "small":
         encoder, dim = small_resnet18(a.width, a.channels)
     else:
@@ -69,12 +74,12 @@ def main():
     deactivate_requires_grad(target)
     deactivate_requires_grad(target_projector)
     networks = nn.ModuleList([encoder, projector, predictor, target, target_projector])
-    networks.to(memory_format=torch.channels_last)
+    networks.to(device, memory_format=torch.channels_last)
     learned = [*encoder.parameters(), *projector.parameters(), *predictor.parameters()]
     sgd, loss_of = torch.optim.SGD(learned, lr=0.05, momentum=0.9, weight_decay=1e-4), NegativeCosineSimilarity()
-    view = lambda: torch.randn(a.batch, a.channels, a.size, a.size).to(memory_format=torch.channels_last)
+    view = lambda: torch.randn(a.batch, a.channels, a.size, a.size).to(device, memory_format=torch.channels_last)
     v, w = view(), view()
-    low = lambda: torch.autocast("cpu", dtype=torch.bfloat16, enabled=a.bf16)
+    low = lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=a.bf16)
 
     def step():
         with low():
@@ -100,6 +105,8 @@ def main():
         for _ in range(times):
             clock = time.perf_counter()
             work()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
             taken.append(time.perf_counter() - clock)
         return statistics.median(taken)
 
@@ -108,7 +115,7 @@ def main():
     encoder.eval()
     pass_seconds = median(forward, 3 * a.steps)
     print(json.dumps({"images_per_second": a.batch / seconds, "forward_images_per_second": a.batch / pass_seconds,
-                      "peak_memory_bytes": peak, "threads": a.threads, "torch": torch.__version__,
+                      "peak_memory_bytes": peak, "threads": a.threads, "device": a.device, "torch": torch.__version__,
                       "lightly": lightly.__version__}))
 
 
