@@ -241,8 +241,9 @@ where
         let (k, part) = (i / parts as u64, (i % parts as u64) as usize);
         let (epoch, batch) = (epoch + (batch + k) / self.per_epoch, (batch + k) % self.per_epoch);
         let cursor = Cursor { epoch, batch };
-        // The parts of a replica's share are the shares of as many more replicas.
-        let partition = Partition { rank: partition.rank * parts + part, world: partition.world * parts };
+        // A part is the same pictures for any number of replicas, which share it out.
+        let partition =
+            Partition { rank: part * partition.world + partition.rank, world: partition.world * parts };
         let samples: Vec<usize> = self.plan(epoch)?.batch(batch, partition).collect();
         let mut data = locked(&self.used).pop().unwrap_or_else(|| std::array::from_fn(|_| Vec::new()));
         for buffer in &mut data {

@@ -16,6 +16,7 @@ fn half(conv: Conv) -> Option<FloatDType> {
     match conv.precision {
         Precision::F32 => None,
         Precision::Bf16 => Some(FloatDType::BF16),
+        Precision::F16 => Some(FloatDType::F16),
     }
 }
 

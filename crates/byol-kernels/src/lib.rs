@@ -133,7 +133,7 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) ->
         return Tensor::from_dispatch(<Dispatch as KernelOps>::kernel_conv2d(x, weight, conv));
     }
     let (x, weight) = match Precision::current() {
-        Precision::F32 => (x, weight),
+        Precision::F32 | Precision::F16 => (x, weight),
         Precision::Bf16 => (rounded(x), rounded(weight)),
     };
     let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);

@@ -30,7 +30,7 @@ impl Conv {
     /// What is multiplied by back ends without kernels.
     fn factor<B: Backend>(self, x: FloatTensor<B>) -> FloatTensor<B> {
         match self.precision {
-            Precision::F32 => x,
+            Precision::F32 | Precision::F16 => x,
             Precision::Bf16 => {
                 let dtype = FloatDType::from(x.dtype());
                 B::float_cast(B::float_cast(x, FloatDType::BF16), dtype)

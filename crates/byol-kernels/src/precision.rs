@@ -14,6 +14,9 @@ pub enum Precision {
     /// where the processor has AVX-512 BF16 ([`Path::Avx512Bf16`](crate::Path::Avx512Bf16)), whose
     /// sums take numbers below 2⁻¹²⁶ for 0; a little slower than f32 elsewhere.
     Bf16,
+    /// f16 on GPUs: eleven bits of mantissa, and nothing below 6·10⁻⁸ or above 65504, so that a loss wants to be
+    /// scaled. CPUs have no instructions for it here and multiply the f32 values.
+    F16,
 }
 
 thread_local! {

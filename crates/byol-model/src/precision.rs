@@ -13,6 +13,8 @@ pub enum Precision {
     /// Rounded to the nearest bf16 value before each of them (where 3×3 windows are filtered with fewer
     /// products, the transformed values are). Needs feature `kernels`.
     Bf16,
+    /// f16 values, on GPUs alone: the loss is scaled while gradients are computed. Needs feature `kernels`.
+    F16,
 }
 
 impl Precision {
@@ -29,6 +31,7 @@ impl Precision {
             let precision = match self {
                 Self::F32 => byol_kernels::Precision::F32,
                 Self::Bf16 => byol_kernels::Precision::Bf16,
+                Self::F16 => byol_kernels::Precision::F16,
             };
             byol_kernels::autocast(precision, f)
         }
@@ -57,6 +60,7 @@ impl std::fmt::Display for Precision {
         f.write_str(match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
         })
     }
 }

@@ -19,7 +19,7 @@ pub struct RunSpec {
     /// less memory, the same schedules, statistics of batch normalisation by micro-batch.
     #[serde(default = "one")]
     pub accumulation: usize,
-    /// What convolutions multiply in training: `f32`, or `bf16` (see [`Precision`]).
+    /// What convolutions multiply in training: `f32`, `bf16` or, on GPUs, `f16` (see [`Precision`]).
     #[serde(default)]
     pub precision: Precision,
     /// Whether batch normalisation sees the pictures of all processes of a run (the paper's cross-replica

@@ -117,12 +117,15 @@ impl Memory {
         } else {
             (report.loss < TRIVIAL_LOSS).then_some(Symptom::Trivial)
         };
-        self.ill = if symptom.is_some() { self.ill + 1.0 } else { 0.0 };
+        // Steps whose numbers were not read are taken to be as this one.
+        let steps = report.span as f32;
+        self.ill = if symptom.is_some() { self.ill + steps } else { 0.0 };
         let gain = (report.cosine - report.constant_cosine) as f32;
-        self.gain = MEMORY * self.gain + (1.0 - MEMORY) * gain;
+        let kept = if report.span == 1 { MEMORY } else { MEMORY.powf(steps) };
+        self.gain = kept * self.gain + (1.0 - kept) * gain;
         let settled = BLIND_FROM.of(total).max(2 * plan.warmup_steps);
         let blind = rows >= ROWS && report.step > settled && self.gain < GAIN;
-        self.blind = if blind { self.blind + 1.0 } else { 0.0 };
+        self.blind = if blind { self.blind + steps } else { 0.0 };
 
         let (patience, blind_for) = (PATIENCE.of(total), BLIND_FOR.of(total));
         symptom
@@ -191,7 +194,7 @@ impl<E: Encoder> Observer<E> for Guard<'_> {
     }
 
     fn step(&mut self, seen: &mut Seen<'_, E>) -> Result<ControlFlow<()>, TrainError> {
-        if self.mode == GuardMode::Off || !seen.report.read {
+        if self.mode == GuardMode::Off || seen.report.span == 0 {
             return Ok(ControlFlow::Continue(()));
         }
         self.starving(seen.report.data_wait);
@@ -286,7 +289,7 @@ mod tests {
                 parameter_norm: 1.0,
                 trust_ratio: None,
             }),
-            read: true,
+            span: 1,
             extra: std::collections::BTreeMap::new(),
         }
     }

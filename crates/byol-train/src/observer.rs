@@ -40,10 +40,10 @@ pub struct StepReport {
     /// √d · standard deviation of the normalised projections of v: near 1 is
     /// healthy, near 0 collapsed.
     pub z_std: f64,
-    /// Whether numbers of the networks were read in this step. Where not, they are those of the last
-    /// step in which they were.
+    /// Steps since numbers of the networks were read last, this one counted; 0 where they were not read in
+    /// this one, and are those of the last step in which they were.
     #[serde(skip)]
-    pub read: bool,
+    pub span: u64,
     /// What is measured every so many steps ([`MEASURE_EVERY`]).
     #[serde(flatten)]
     pub measured: Option<Measured>,
@@ -52,10 +52,23 @@ pub struct StepReport {
     pub extra: BTreeMap<String, f64>,
 }
 
+/// Numbers that are old in a step in which none are read.
+const READ: [&str; 6] = ["loss", "loss_v", "loss_v_prime", "cosine", "constant_cosine", "z_std"];
+
 impl StepReport {
-    /// Whether there is anything to write down.
-    pub fn has_news(&self) -> bool {
-        self.read || !self.extra.is_empty()
+    /// As it is written down, without numbers that are not this step's. None if there is nothing new.
+    pub fn news(&self) -> Option<serde_json::Value> {
+        if self.span == 0 && self.extra.is_empty() {
+            return None;
+        }
+        // Cannot fail: a report is numbers and names.
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        if let Some(fields) = value.as_object_mut()
+            && self.span == 0
+        {
+            READ.iter().for_each(|name| drop(fields.remove(*name)));
+        }
+        Some(value)
     }
 }
 

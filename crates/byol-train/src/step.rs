@@ -10,6 +10,8 @@ use byol_model::{
 };
 
 use crate::gradients::{added, average_over_replicas, with_own_gradients};
+use crate::optim::LossScale;
+use crate::replicas::spread;
 use crate::{Lanes, Optimizer, RunSpec, TrainError};
 
 /// θ, ξ and the optimiser's state.
@@ -128,7 +130,11 @@ impl<E: Encoder> Byol<E> {
         // θ once more, for v′: nothing that is derived is shared by the two directions, so that
         // each has its own gradient, beside the other's.
         let mut twin = with_own_gradients(online.clone());
-        let mut seen: Option<Seen> = None;
+        let mut scale = (precision == Precision::F16).then(|| {
+            let device = online.devices().into_iter().next().unwrap_or_default().without_autodiff();
+            optimizer.loss_scale.take().unwrap_or_else(|| LossScale::new(&device))
+        });
+        let (mut seen, mut spoiled): (Option<Seen>, Option<String>) = (None, None);
         let mut gradients: Option<Gradients> = None;
         for i in 0..n {
             let [v, v_prime] = views(i)?;
@@ -155,6 +161,7 @@ impl<E: Encoder> Byol<E> {
             let projection = theta.projection.inner();
             let mut numbers = None;
             if read {
+                let targets = [xi.clone(), xi_prime.clone()];
                 let part = |x: Tensor<1>| scalar(x) / n as f64;
                 let of = Numbers {
                     loss: part(loss_v.clone().inner() + loss_v_prime.clone().inner()),
@@ -164,13 +171,25 @@ impl<E: Encoder> Byol<E> {
                     constant_cosine: part((constant_cosine(xi) + constant_cosine(xi_prime)).div_scalar(2.0)),
                 };
                 if !of.loss.is_finite() {
-                    let loss = of.loss * n as f64;
-                    return Err(TrainError::LossNotFinite { loss, spoiled: not_finite(&online) });
+                    spoiled = spoiled.or_else(|| not_finite(&online));
+                    // Of several processes all end, when they have told each other.
+                    if collective.world() == 1 {
+                        return Err(TrainError::LossNotFinite { loss: of.loss * n as f64, spoiled });
+                    }
+                }
+                let mut of = of;
+                if collective.world() > 1 {
+                    let (std, constant) = spread(collective, projection.clone(), targets)?;
+                    (of.z_std, of.constant_cosine) = (std / n as f64, constant / n as f64);
                 }
                 numbers = Some(of.with(seen.and_then(|seen| seen.numbers)));
             }
             seen = Some(Seen { numbers, representation: theta.representation.inner(), projection });
             let mean = |loss: Tensor<1>| if n == 1 { loss } else { loss.div_scalar(n as f64) };
+            let mean = |loss: Tensor<1>| match &scale {
+                Some(scale) => scale.scaled(mean(loss)),
+                None => mean(loss),
+            };
             let (of_v, of_v_prime) =
                 in_order.both(|| mean(loss_v).backward(), || mean(loss_v_prime).backward());
             exchanged()?;
@@ -185,10 +204,14 @@ impl<E: Encoder> Byol<E> {
         let online = match gradients {
             Some(mut gradients) => {
                 average_over_replicas(&online, &mut gradients, collective)?;
+                if let Some(scale) = &mut scale {
+                    scale.unscale(&online, &mut gradients);
+                }
                 optimizer.step(online, &mut gradients, lr)
             }
             None => online,
         };
+        optimizer.loss_scale = scale;
         // ξ ← τ ξ + (1 − τ) θ           (Equation 4), once a step, after it.
         let target = target.update(&online, tau);
         let mut seen = seen.ok_or(TrainError::Spec {
@@ -198,6 +221,9 @@ impl<E: Encoder> Byol<E> {
         })?;
         if let Some(numbers) = &mut seen.numbers {
             numbers.over_replicas(collective)?;
+            if !numbers.loss.is_finite() {
+                return Err(TrainError::LossNotFinite { loss: numbers.loss, spoiled });
+            }
         }
         Ok((Self { online, target, optimizer, lanes, precision, shared }, seen))
     }
@@ -242,7 +268,7 @@ impl Numbers {
         self
     }
 
-    /// Means over all replicas. Nothing to do in a run of one process.
+    /// Means over all replicas; of what they share already, the same. Nothing to do in a run of one process.
     fn over_replicas(&mut self, collective: &dyn Collective) -> Result<(), TrainError> {
         if collective.world() == 1 {
             return Ok(());

@@ -30,8 +30,11 @@ pub struct TrainOptions {
     /// followed.
     pub budget: Option<Budget>,
     /// Steps from one whose numbers are read back to the next: a device of its own goes on working in between.
-    /// 1 for a CPU, and for several processes.
+    /// 1 for a CPU; several processes read every step's.
     pub read_every: u64,
+    /// Whether parameters are the same bits in all processes, as on CPUs of one instruction set. GPUs choose their
+    /// kernels by measuring them, each for itself.
+    pub exact: bool,
 }
 
 /// Steps over which rates are averaged.
@@ -97,7 +100,7 @@ pub fn train_on<E: Encoder>(
     collective: &dyn Collective,
     observers: &mut [&mut dyn Observer<E>],
 ) -> Result<TrainState<E>, TrainError> {
-    let options = TrainOptions { loader_threads: 0, prefetch: 0, budget, read_every: 1 };
+    let options = TrainOptions { loader_threads: 0, prefetch: 0, budget, read_every: 1, exact: true };
     run(plan, state, source, options, collective, observers)
 }
 
@@ -109,7 +112,7 @@ fn run<E: Encoder>(
     collective: &dyn Collective,
     observers: &mut [&mut dyn Observer<E>],
 ) -> Result<TrainState<E>, TrainError> {
-    let TrainOptions { budget, read_every, .. } = options;
+    let TrainOptions { budget, read_every, exact, .. } = options;
     for observer in observers.iter_mut() {
         observer.start(plan, &state)?;
     }
@@ -123,6 +126,8 @@ fn run<E: Encoder>(
     let mut observing = Duration::ZERO;
     let (mut samples, mut before): (Vec<usize>, Vec<usize>) = Default::default();
     let (first, mut last) = (state.step, Numbers::default());
+    // The last step whose numbers are known.
+    let mut known = first;
     while state.step < plan.total_steps {
         let k = state.step;
         let (lr, tau) = (learning_rate(plan, k), tau(plan, k));
@@ -144,7 +149,7 @@ fn run<E: Encoder>(
             || collective.world() > 1;
         let n = plan.spec.accumulation;
         let stepped = state.byol.step_reading(read, n, views, lr, tau, collective);
-        let (byol, values) = stepped.map_err(|error| blame(error, k, &samples, &before))?;
+        let (byol, values) = stepped.map_err(|error| blame(error, (known, k), &samples, &before))?;
         state = TrainState { byol, step: k + 1, kept: state.kept };
         if let Some((budget, pace)) = &mut pace {
             pace.correct(plan, k + 1, now(budget)?);
@@ -153,16 +158,16 @@ fn run<E: Encoder>(
         let rates = clock.tick(spent.map(|time| time.as_secs_f64()));
         last = values.numbers.unwrap_or(last);
         let mut report = report(plan, k, (lr, tau), &last, &rates);
-        report.read = read;
+        report.span = if read { k + 1 - known } else { 0 };
         if collective.world() > 1 {
             report.extra.insert("exchanging".into(), rates.exchanging);
             if (k + 1).is_multiple_of(replicas::COMPARE_EVERY) {
-                replicas::compare(collective, &state.byol, k + 1)?;
+                replicas::compare(collective, &state.byol, k + 1, exact)?;
             }
         }
         if let Some(norms) = state.byol.optimizer.norms() {
             report.measured = Some(Measured {
-                rank: effective_rank(values.projection.clone()),
+                rank: effective_rank(replicas::gathered(collective, values.projection.clone())?),
                 gradient_norm: norms.gradient,
                 parameter_norm: norms.parameters,
                 trust_ratio: norms.trust_ratio,
@@ -175,11 +180,13 @@ fn run<E: Encoder>(
         for observer in observers.iter_mut() {
             let mut seen = Seen { plan, report: &mut report, state: &mut state, batch: &batch };
             let told = observer.step(&mut seen);
-            if told.map_err(|error| blame(error, k, &batch.samples, &before))?.is_break() {
+            let told = told.map_err(|error| blame(error, (known, k), &batch.samples, &before));
+            if told?.is_break() {
                 flow = ControlFlow::Break(());
             }
         }
         observing += begun.elapsed();
+        known = if read { k + 1 } else { known };
         samples = batch.samples;
         if replicas::any(collective, flow.is_break())? {
             break;
@@ -190,13 +197,15 @@ fn run<E: Encoder>(
     }
     for observer in observers.iter_mut() {
         let step = state.step.saturating_sub(1);
-        observer.finish(plan, &state).map_err(|error| blame(error, step, &samples, &before))?;
+        let finished = observer.finish(plan, &state);
+        finished.map_err(|error| blame(error, (known.min(step), step), &samples, &before))?;
     }
     Ok(state)
 }
 
-/// An error with the step and the pictures that it came of; `k` is the step from 0.
-fn blame(error: TrainError, k: u64, samples: &[usize], before: &[usize]) -> TrainError {
+/// An error with the step and the pictures that it came of; `k` is the step from 0, and `known` the steps until
+/// numbers were read last.
+fn blame(error: TrainError, (known, k): (u64, u64), samples: &[usize], before: &[usize]) -> TrainError {
     let (step, cause, samples) = match error {
         TrainError::LossNotFinite { loss, spoiled: None } => {
             (k + 1, format!("the loss is {loss}, of parameters that are numbers"), samples)
@@ -208,6 +217,13 @@ fn blame(error: TrainError, k: u64, samples: &[usize], before: &[usize]) -> Trai
             (k + 1, format!("its gradient has made `{name}` infinite or NaN"), samples)
         }
         other => return other,
+    };
+    let cause = match k - known {
+        0 => cause,
+        _ => format!(
+            "{cause}, in this step or one since step {known}, where numbers were read last (--metrics-every 1 \
+             finds which)"
+        ),
     };
     TrainError::NotFinite { step, cause, samples: samples.to_vec() }
 }
@@ -229,7 +245,7 @@ fn report(plan: &RunPlan, k: u64, (lr, tau): (f64, f64), values: &Numbers, rates
         constant_cosine: values.constant_cosine,
         z_std: values.z_std,
         measured: None,
-        read: true,
+        span: 1,
         extra: BTreeMap::new(),
     }
 }

@@ -222,7 +222,7 @@ impl Way {
     /// How this path multiplies in a precision: bf16 values in pairs where it can.
     pub fn of(path: Path, precision: Precision) -> Self {
         let factors = match precision {
-            Precision::F32 => Factors::Whole,
+            Precision::F32 | Precision::F16 => Factors::Whole,
             Precision::Bf16 if path == Path::Avx512Bf16 => Factors::Pairs,
             Precision::Bf16 => Factors::Rounded,
         };

@@ -12,7 +12,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::optim::OptimizerState;
+use crate::optim::{LossScale, OptimizerState};
 use crate::{Byol, RunPlan, TrainError, TrainState};
 
 pub use observer::{CheckpointRules, Checkpoints};
@@ -21,6 +21,8 @@ pub use observer::{CheckpointRules, Checkpoints};
 const KEY: &str = "byol_checkpoint";
 /// Of the layout of these files; another one is refused.
 const FORMAT: u32 = 1;
+/// The tensor with f16's loss scale.
+const SCALE: &str = "loss_scale";
 /// Stands where the checksum goes while it is computed.
 const NO_SUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -29,7 +31,7 @@ const NO_SUM: &str = "0000000000000000000000000000000000000000000000000000000000
 /// are functions of the step.
 ///
 /// On disk it is a safetensors file (`online.*`, `target.*`, `momentum.*`, `square.*` of
-/// AdamW, `kept.*` of observers) with the rest in
+/// AdamW, `kept.*` of observers, `loss_scale` of f16) with the rest in
 /// its metadata, and a SHA-256 over all of it.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
@@ -63,7 +65,9 @@ impl Checkpoint {
             tensors.into_iter().map(move |t| (format!("{part}.{}", t.name), (t.shape, t.values)))
         });
         let kept = state.kept.iter().map(|(name, tensor)| (format!("kept.{name}"), tensor.clone()));
-        Self { step: state.step, plan: plan.clone(), tensors: tensors.chain(kept).collect() }
+        let scale =
+            optimizer.loss_scale.iter().map(|scale| (SCALE.to_owned(), (vec![2], scale.values().to_vec())));
+        Self { step: state.step, plan: plan.clone(), tensors: tensors.chain(kept).chain(scale).collect() }
     }
 
     /// The first tensor with a value that is no number.
@@ -89,6 +93,12 @@ impl Checkpoint {
         let buffers = OptimizerState { momentum: part("momentum."), square: part("square.") };
         optimizer.load_state(&online, buffers, self.step)?;
         let kept = part("kept.");
+        if let Some((_, values)) = self.tensors.remove(SCALE)
+            && let [scale, calm] = values[..]
+        {
+            let device = online.devices().into_iter().next().unwrap_or_default().without_autodiff();
+            optimizer.loss_scale = Some(LossScale::from_values([scale, calm], &device));
+        }
         let byol = Byol { online, target, optimizer, lanes, precision, shared };
         Ok(TrainState { byol, step: self.step, kept })
     }

@@ -28,8 +28,7 @@ impl DeviceViews {
     ///
     /// # Errors
     ///
-    /// If the policy has operations that are made on the CPU alone: turns, noise, and blurs wider than the
-    /// view.
+    /// If the policy has operations that are made on the CPU alone: turns and noise.
     pub fn new(policy: &ViewPolicy, channels: usize, device: &Device) -> Result<Self, TrainError> {
         let refused = |op: &str| TrainError::Spec {
             key: "device_views",

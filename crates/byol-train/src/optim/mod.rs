@@ -3,6 +3,7 @@
 mod buffers;
 mod lars;
 mod norms;
+mod scale;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use byol_model::{ModelError, NamedTensor, Role, TensorValues, momentum_step, rol
 use crate::{LrMultipliers, OptimizerKind, OptimizerSpec};
 
 pub use norms::{Norms, Quantiles};
+pub(crate) use scale::LossScale;
 
 /// An optimiser with its buffers, kept by path: momentum, and AdamW's second moment.
 ///
@@ -47,6 +49,8 @@ pub struct Optimizer {
     steps: u64,
     measure: bool,
     norms: Option<Norms>,
+    /// Of f16.
+    pub(crate) loss_scale: Option<LossScale>,
 }
 
 /// The buffers of an optimiser, by the paths of their parameters.
@@ -69,6 +73,7 @@ impl Optimizer {
             steps: 0,
             measure: false,
             norms: None,
+            loss_scale: None,
         }
     }
 

@@ -80,11 +80,8 @@ fn failed(action: &'static str, path: &Path, error: &dyn std::fmt::Display) -> T
 
 impl<E: Encoder> Observer<E> for JsonLines {
     fn step(&mut self, seen: &mut Seen<'_, E>) -> Result<ControlFlow<()>, TrainError> {
-        if !seen.report.has_news() {
-            return Ok(ControlFlow::Continue(()));
-        }
-        // Cannot fail: a report is numbers and names.
-        let mut line = serde_json::to_vec(seen.report).unwrap_or_default();
+        let Some(news) = seen.report.news() else { return Ok(ControlFlow::Continue(())) };
+        let mut line = serde_json::to_vec(&news).unwrap_or_default();
         let left = PAGE - (self.lines.end() + line.len() as u64 + 1) % PAGE;
         if left < ROOM {
             line.resize(line.len() + left as usize, b' ');

@@ -155,9 +155,10 @@ impl<E: Encoder> Observer<E> for TensorBoard {
         let (step, total) = (seen.report.step, seen.plan.total_steps);
         let whole = seen.report.measured.is_some() || !seen.report.extra.is_empty();
         let mut value = Vec::new();
-        if whole || seen.report.read && step.is_multiple_of((total / POINTS).max(1)) {
-            // Cannot fail: a report is numbers.
-            value = scalars(&serde_json::to_value(&*seen.report).unwrap_or_default());
+        if (whole || seen.report.span > 0 && step.is_multiple_of((total / POINTS).max(1)))
+            && let Some(news) = seen.report.news()
+        {
+            value = scalars(&news);
         }
         if step == 1 || step.is_multiple_of((total / HISTOGRAMS).max(MEASURE_EVERY)) {
             value.extend(histograms(seen));
