@@ -117,6 +117,16 @@ def main():
             check("bf16 is refused, not imitated", code != 0 and "computes with" in said, said)
             check("nothing is left", not (folder / "half").exists())
 
+        code, _, said = run(program, "pretrain", *RECIPE, "--set", "precision=f16", "--device", "cpu", "--out", str(folder / "f16"))
+        check("the CPU has no f16", code != 0 and "the CPU computes with" in said, said)
+        if "f16" in gpus[0]["precisions"]:
+            code, out, said = run(program, "devices", "--check", "--device", DEVICE, *SMALL, "--precision", "f16")
+            check("f16 is compared", code == 0, out + said)
+            half, said = trained(program, folder, "f16", "--device", DEVICE, "--set", "precision=f16")
+            print(f"in f16: losses at most {apart(cpu, half):.1e} from the CPU's in f32")
+            check("f16 is said", "f16 values" in said, said)
+            check("losses in f16, which differ", 1e-6 < apart(cpu, half) <= 1e-2)
+
         if all(gpu.get("software") for gpu in gpus):
             _, said = trained(program, folder, "auto", "--device", "auto")
             check("auto leaves a program alone", "on the CPU (no GPU was found" in said, said)

@@ -65,6 +65,10 @@ def alike(folder, program):
         gap = apart(one, trained(folder, program, world, 20))
         print(f"{world} processes that share statistics: losses at most {gap:.1e} from those of one")
         check(f"{world} processes", gap <= 1e-4)
+    two = trained(folder, program, 1, 20, "--set", "accumulation=2")
+    gap = apart(two, trained(folder, program, 2, 20, "--set", "accumulation=2"))
+    print(f"2 processes that share statistics, 2 micro-batches: {gap:.1e}")
+    check("micro-batches of two processes", gap <= 1e-4)
     for world in (2, 4):
         parts = trained(folder, program, 1, 20, "--set", f"accumulation={world}")
         gap = apart(parts, trained(folder, program, world, 20, "--set", "sync_batch_norm=false"))
@@ -124,6 +128,30 @@ def broken_off(folder, program):
         check("goes on", gap <= 1e-4)
 
 
+def healthy(folder, program):
+    """One picture a process: what watches for collapse looks at those of all."""
+    run = folder / "few"
+    flags = [*RECIPE, "--batch", "4", "--set", "length.steps=150", "--out", str(run)]
+    subprocess.run(command(program, 4, *flags), check=True, capture_output=True)
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    check("150 steps", last["step"] == 150)
+    print(f"one picture a process: z std {last['z_std']:.2f}, rank {last['rank']:.2f}")
+    check("of all", last["z_std"] > 0.3 and last["rank"] > 1.2)
+
+
+def interrupted(folder, program):
+    """SIGTERM, as schedulers send it, to all: a checkpoint, and on from there."""
+    run = folder / "stopped"
+    flags = [*RECIPE, "--set", "length.steps=3000", "--out", str(run)]
+    child = subprocess.Popen(command(program, 2, *flags), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    wait_for(run, 25, child)
+    for pid in workers(run):
+        os.kill(pid, signal.SIGTERM)
+    _, said = child.communicate(timeout=60)
+    check("stops", child.returncode != 0 and said.count(b"stopping after this step") == 1)
+    check("with a checkpoint", len(list((run / "checkpoints").iterdir())) == 1)
+
+
 def refusals(folder, program, one):
     refused = subprocess.run(
         command(program, 3, *RECIPE, "--set", "length.steps=20", "--out", str(folder / "r")), capture_output=True
@@ -145,6 +173,8 @@ def main():
         folder = Path(name)
         alike(folder, program)
         broken_off(folder, program)
+        healthy(folder, program)
+        interrupted(folder, program)
         refusals(folder, program, one)
     print(f"{checks} checks hold")
 

@@ -202,21 +202,29 @@ pub fn set_threads(threads: Option<u16>) -> Result<()> {
         .with_context(|| format!("starting {n} threads"))
 }
 
+/// The precision of that name; f32 for any other.
+pub fn precision(name: &str) -> Precision {
+    [Precision::Bf16, Precision::F16].into_iter().find(|p| p.to_string() == name).unwrap_or_default()
+}
+
 /// Refuses what the place cannot compute with: nothing is imitated in silence.
 pub fn check_precision(precision: Precision, place: &Place) -> Result<()> {
-    match &place.gpu {
-        Some(gpu) if precision == Precision::Bf16 && !gpu.precisions.contains(&"bf16") => bail!(
-            "precision = \"bf16\": {} ({}) computes with {}; --set precision=f32",
-            gpu.name,
-            gpu.title,
-            gpu.precisions.join(" and ")
-        ),
-        _ => Ok(()),
+    let name = precision.to_string();
+    let (there, who) = match &place.gpu {
+        Some(gpu) => (gpu.precisions.clone(), format!("{} ({})", gpu.name, gpu.title)),
+        None => (vec!["f32", "bf16"], "the CPU".into()),
+    };
+    if there.contains(&name.as_str()) {
+        return Ok(());
     }
+    bail!("precision = \"{name}\": {who} computes with {}; --set precision=f32", there.join(" and "))
 }
 
 /// Says that convolutions multiply bf16 values, and where that is no gain.
 pub fn tell_precision(precision: Precision, place: &Place) {
+    if precision == Precision::F16 {
+        tell("convolutions multiply f16 values, and the loss is scaled");
+    }
     if precision == Precision::Bf16 {
         let has = place.gpu.is_some() || byol_kernels::Path::current() == byol_kernels::Path::Avx512Bf16;
         tell(if has {

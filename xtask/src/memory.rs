@@ -6,6 +6,8 @@ use std::fs;
 use anyhow::{Result, bail};
 use byol_train::{RunPlan, StepShape};
 
+use crate::replicas::on_this_machine;
+
 /// Share of an estimate below which it is certain that a run cannot fit.
 const CERTAIN: f64 = 0.85;
 
@@ -16,7 +18,7 @@ pub fn check(plan: &RunPlan, prefetch: usize, world: usize) -> Result<()> {
 
 /// Refuses a step that needs more than the machine has, and names two settings besides `--batch`.
 pub fn check_step(shape: &StepShape, settings: &str) -> Result<()> {
-    let Some(there) = there() else {
+    let Some(there) = there().map(|bytes| bytes / on_this_machine()) else {
         return Ok(()); // not Linux: the system will say
     };
     let needed = shape.memory()?;

@@ -1,12 +1,14 @@
 //! The processes of a run: this one alone, or those that mpirun or srun started with it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use anyhow::Result;
+#[cfg(feature = "mpi")]
+use anyhow::Context as _;
+use anyhow::{Result, bail};
 use byol_model::Collective;
 
 /// What tells a process that it is one of several, by whoever started it: Open MPI, MPICH and Intel MPI, Slurm.
-#[cfg(not(feature = "mpi"))]
 const COUNTS: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 
 /// All of them, who have to call this, too.
@@ -21,17 +23,23 @@ impl Replicas {
     /// Meets the others.
     #[cfg(feature = "mpi")]
     pub fn join() -> Result<Self> {
-        use anyhow::Context as _;
         let mpi = Arc::new(byol_train::Mpi::join().context("joining the other processes")?);
+        if mpi.world() == 1
+            && let Some(n) = started()
+        {
+            bail!(
+                "this is one of {n} processes, and MPI knows of this one alone: was the program built for the MPI \
+                 library that started it? With Slurm, see `srun --mpi=list`"
+            );
+        }
         Ok(Self { all: mpi.clone(), mpi })
     }
 
     /// Meets the others, of whom there are none in this build.
     #[cfg(not(feature = "mpi"))]
     pub fn join() -> Result<Self> {
-        let started = |name: &&str| std::env::var(name).ok()?.parse().ok().filter(|n: &u32| *n > 1);
-        if let Some(n) = COUNTS.iter().find_map(started) {
-            anyhow::bail!(
+        if let Some(n) = started() {
+            bail!(
                 "this is one of {n} processes, and this build knows nothing of the others; use the program of \
                  `cargo xtask-mpi --build`"
             );
@@ -44,11 +52,15 @@ impl Replicas {
         self.all.rank() == 0
     }
 
-    /// What becomes of the others if this process fails: they would wait for it for ever.
-    pub fn end(&self, result: Result<()>) -> Result<()> {
+    /// Does this process' part. If it fails, all end: the others would wait for it for ever.
+    pub fn all_or_none(&self, part: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.all.world() == 1 {
+            return part();
+        }
+        let result = catch_unwind(AssertUnwindSafe(part));
+        let result = result.unwrap_or_else(|_| bail!("it has panicked; what it said is above"));
         #[cfg(feature = "mpi")]
         if let Err(error) = &result
-            && self.all.world() > 1
             && !error.is::<crate::exit::Interrupted>()
         {
             crate::terminal::tell(&format!("error (process {}): {error:#}", self.all.rank()));
@@ -56,4 +68,21 @@ impl Replicas {
         }
         result
     }
+}
+
+/// As how many whoever started this process has started it, if as several.
+fn started() -> Option<u32> {
+    COUNTS.iter().find_map(|name| std::env::var(name).ok()?.parse().ok().filter(|n| *n > 1))
+}
+
+/// Processes of the run on this machine, as far as whoever started them says.
+pub fn on_this_machine() -> u64 {
+    const COUNTS: [&str; 4] = [
+        "OMPI_COMM_WORLD_LOCAL_SIZE",
+        "MPI_LOCALNRANKS",
+        "MV2_COMM_WORLD_LOCAL_SIZE",
+        "SLURM_NTASKS_PER_NODE",
+    ];
+    let number = |name| std::env::var(name).ok()?.parse().ok();
+    COUNTS.into_iter().find_map(number).unwrap_or(1).max(1)
 }

@@ -27,6 +27,17 @@ pub fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// What this build is called: the alias that has its back end.
+pub const CARGO: &str = if cfg!(feature = "cuda") {
+    "cargo xtask-cuda"
+} else if cfg!(feature = "vulkan") {
+    "cargo xtask-vulkan"
+} else if cfg!(feature = "wgpu") {
+    "cargo xtask-wgpu"
+} else {
+    "cargo xtask"
+};
+
 /// A path as it is typed in a shell.
 pub fn typed(path: &Path) -> String {
     let text = path.display().to_string();

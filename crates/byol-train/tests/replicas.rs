@@ -158,5 +158,8 @@ fn replicas_that_do_not_are_one_process_with_micro_batches() {
     // And that is something else than the whole batch.
     let [whole, halves] =
         [1, 2].map(|parts| trained(networks(Some(&start), &device), &views, parts, &OneProcess).0);
-    assert!(whole.iter().zip(&halves).any(|(a, b)| (a[0] - b[0]).abs() > 1e-3), "the test sees no difference");
+    assert!(
+        whole.iter().zip(&halves).any(|(a, b)| (a[0] - b[0]).abs() > 1e-3),
+        "the test sees no difference"
+    );
 }

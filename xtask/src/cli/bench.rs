@@ -136,7 +136,7 @@ pub struct BenchTrainArgs {
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536).map(|n| n as usize))]
     pub proj: usize,
     /// What convolutions multiply in the step; the forward pass alone is timed with it, too.
-    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
+    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16", "f16"])]
     pub precision: String,
     /// Where to compute: cpu, wgpu, vulkan or cuda, with a number if you like, or auto.
     #[arg(long, value_name = "NAME", default_value = "cpu")]

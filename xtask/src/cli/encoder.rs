@@ -154,7 +154,7 @@ pub struct DevicesArgs {
     #[arg(long, value_name = "N", default_value_t = 32, requires = "check", value_parser = clap::value_parser!(u16).range(2..=4096).map(usize::from))]
     pub batch: usize,
     /// What convolutions multiply.
-    #[arg(long, default_value = "f32", requires = "check", value_parser = ["f32", "bf16"])]
+    #[arg(long, default_value = "f32", requires = "check", value_parser = ["f32", "bf16", "f16"])]
     pub precision: String,
     /// The process that compares: shapes as JSON.
     #[arg(long, hide = true, requires = "check")]

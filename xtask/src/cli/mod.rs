@@ -203,7 +203,7 @@ pub struct PretrainArgs {
     #[arg(long)]
     pub probe: bool,
     /// Read losses from a GPU, and write them down, in every N-th step alone: in between it need not be
-    /// waited for [default: 10; on the CPU 1].
+    /// waited for [default: 10; on the CPU 1, and of several processes always].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub metrics_every: Option<u64>,
     /// Write no TensorBoard events.

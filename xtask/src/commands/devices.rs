@@ -1,10 +1,11 @@
 //! `devices`: what a run can compute on.
 
 use anyhow::{Context, Result, bail};
-use byol_model::{HeadConfig, Precision, ResNetConfig};
+use byol_model::{HeadConfig, ResNetConfig};
 use serde_json::{Value, json};
 
 use crate::cli::DevicesArgs;
+use crate::compose::precision;
 use crate::device::proof::{Row, Shapes, compare, compare_apart};
 use crate::device::{Choice, Engine, Found, found, pick};
 use crate::exit::Usage;
@@ -86,7 +87,7 @@ fn about(gpu: &Found) -> Value {
 fn check(args: &DevicesArgs, gpus: &[Found]) -> Result<()> {
     let encoder = ResNetConfig::from_name(&args.encoder, 3)
         .ok_or_else(|| Usage(format!("--encoder {}: no such encoder; `models` lists some", args.encoder)))?;
-    let precision = if args.precision == "bf16" { Precision::Bf16 } else { Precision::F32 };
+    let precision = precision(&args.precision);
     let projector = HeadConfig { layers: 2, hidden: 512, output: 128 };
     let shapes = Shapes::new(encoder, args.size, args.batch, projector, precision)?;
     if gpus.is_empty() {

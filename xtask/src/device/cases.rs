@@ -18,8 +18,8 @@ const BF16: f64 = 2e-2;
 /// Results by name, flat.
 pub type Results = Vec<(&'static str, Tensor<1>)>;
 
-/// Computes an operation on a device.
-type Run = Box<dyn Fn(&Device, &[TensorData]) -> Results>;
+/// Computes an operation on a device; the last says whether it is what others are compared with.
+type Run = Box<dyn Fn(&Device, &[TensorData], bool) -> Results>;
 
 /// An operation with its inputs.
 pub struct Case {
@@ -77,7 +77,7 @@ fn convolution(layer: ConvLayer, shapes: &Shapes) -> Case {
             draw(&[to, from, kernel, kernel], 2),
             draw(&[n, to, after, after], 3),
         ],
-        run: Box::new(move |device, inputs| {
+        run: Box::new(move |device, inputs, _| {
             let (x, weight) = (leaf::<4>(&inputs[0], device), leaf::<4>(&inputs[1], device));
             let y = precision.scope(|| conv2d(x.clone(), weight.clone(), stride, kernel / 2));
             with_gradients(y, &inputs[2], |g| vec![("x", gradient(&x, g)), ("weights", gradient(&weight, g))])
@@ -100,7 +100,7 @@ fn normalisation([channels, side]: [usize; 2], add: bool, shapes: &Shapes) -> Ca
             draw(&dims, 7),
             draw(&dims, 8),
         ],
-        run: Box::new(move |device, inputs| {
+        run: Box::new(move |device, inputs, _| {
             let (x, shortcut) = (leaf::<4>(&inputs[0], device), leaf::<4>(&inputs[3], device));
             let (gamma, beta) = (leaf::<1>(&inputs[1], device), leaf::<1>(&inputs[2], device));
             let added = add.then(|| shortcut.clone());
@@ -122,7 +122,7 @@ fn pooling(shapes: &Shapes, side: usize) -> Case {
         operation: format!("max pooling, {channels} at {side}×{side}"),
         allowed: F32,
         inputs: vec![draw(&[n, channels, side, side], 9), draw(&[n, channels, after, after], 10)],
-        run: Box::new(|device, inputs| {
+        run: Box::new(|device, inputs, _| {
             let x = leaf::<4>(&inputs[0], device);
             let y = max_pool2d(x.clone(), 3, 2, 1);
             with_gradients(y, &inputs[1], |g| vec![("x", gradient(&x, g))])
@@ -136,11 +136,29 @@ fn mean_and_linear(shapes: &Shapes, [dim, side]: [usize; 2]) -> Case {
         operation: format!("mean over {side}×{side}, linear {dim}→{hidden}"),
         allowed: F32,
         inputs: vec![draw(&[n, dim, side, side], 11), draw(&[dim, hidden], 12), draw(&[n, hidden], 13)],
-        run: Box::new(move |device, inputs| {
+        run: Box::new(move |device, inputs, _| {
             let (x, weight) = (leaf::<4>(&inputs[0], device), leaf::<2>(&inputs[1], device));
             let mean = x.clone().mean_dim(3).mean_dim(2).reshape([n, dim]);
             let y = mean.matmul(weight.clone());
             with_gradients(y, &inputs[2], |g| vec![("x", gradient(&x, g)), ("weights", gradient(&weight, g))])
+        }),
+    }
+}
+
+/// As a head has it.
+fn flat_norm(shapes: &Shapes) -> Case {
+    let dims = [shapes.batch, shapes.projector.hidden];
+    Case {
+        operation: format!("batch norm of a head, ReLU, {}", dims[1]),
+        allowed: F32,
+        inputs: vec![draw(&dims, 21), draw(&dims[1..], 22), draw(&dims[1..], 23), draw(&dims, 24)],
+        run: Box::new(|device, inputs, _| {
+            let (x, gamma) = (leaf::<2>(&inputs[0], device), leaf::<1>(&inputs[1], device));
+            let beta = leaf::<1>(&inputs[2], device);
+            let batch = batch_norm_train(x.clone(), gamma.clone(), beta.clone(), None, true, 1e-5);
+            with_gradients(batch.output, &inputs[3], |g| {
+                vec![("x", gradient(&x, g)), ("γ", gradient(&gamma, g)), ("β", gradient(&beta, g))]
+            })
         }),
     }
 }
@@ -151,7 +169,7 @@ fn loss(shapes: &Shapes) -> Case {
         operation: format!("loss of projections of {}", dims[1]),
         allowed: F32,
         inputs: vec![draw(&dims, 14), draw(&dims, 15), TensorData::new(vec![1f32], [1])],
-        run: Box::new(|device, inputs| {
+        run: Box::new(|device, inputs, _| {
             let (q, z) = (leaf::<2>(&inputs[0], device), leaf::<2>(&inputs[1], device));
             let y = regression_loss(q.clone(), z.inner().autodiff());
             with_gradients(y, &inputs[2], |g| vec![("prediction", gradient(&q, g))])
@@ -166,7 +184,7 @@ fn updates(shapes: &Shapes) -> Case {
         operation: format!("step of the optimiser and of the target, {hidden}×{output}"),
         allowed: F32,
         inputs: vec![draw(&dims, 16), draw(&dims, 17), draw(&dims, 18)],
-        run: Box::new(|device, inputs| {
+        run: Box::new(|device, inputs, _| {
             let [w, m, g] = [0, 1, 2].map(|i| Tensor::<2>::from_data(inputs[i].clone(), device));
             let norm = g.clone().square().sum_dim(1).sum_dim(0).sqrt();
             let average = weighted_sum(w.clone(), 0.9, g.clone(), 0.1);
@@ -197,9 +215,9 @@ fn views(shapes: &Shapes) -> Result<Case> {
         // Of values whose deviation is about 1: on average half a level of 8 bits.
         allowed: 1e-2,
         inputs: vec![TensorData::new(levels, [VIEWS, CHANNELS, frame[1], frame[0]])],
-        run: Box::new(move |device, inputs| {
+        run: Box::new(move |device, inputs, exact| {
             let params: Vec<&ViewParams> = params.iter().collect();
-            if *device == Device::flex() {
+            if exact {
                 let views: Vec<f32> = params
                     .iter()
                     .enumerate()
@@ -253,6 +271,7 @@ pub fn cases(shapes: &Shapes) -> Result<Vec<Case>> {
     if shapes.encoder.stem == Stem::Imagenet {
         all.push(pooling(shapes, stem.side_after()));
     }
-    all.extend([mean_and_linear(shapes, [dim, side]), loss(shapes), updates(shapes), views(shapes)?]);
+    all.extend([mean_and_linear(shapes, [dim, side]), flat_norm(shapes), loss(shapes), updates(shapes)]);
+    all.push(views(shapes)?);
     Ok(all)
 }

@@ -66,7 +66,7 @@ fn listed(engine: Engine) -> Vec<Found> {
         let has = |(name, dtype)| device.supports_dtype(dtype).then_some(name);
         Some(Found {
             name: format!("{engine}:{index}"),
-            driver: driver(cube, &title),
+            driver: driver(cube, &title)?,
             software: is_software(cube),
             memory: properties.memory.max_memory(),
             precisions: dtypes.into_iter().filter_map(has).collect(),
@@ -87,9 +87,10 @@ fn is_software(device: &CubeDevice) -> bool {
     }
 }
 
-/// What the driver says of itself, or for CUDA the kernel's part of it.
+/// What the driver says of itself, or for CUDA the kernel's part of it. None where it is one of OpenGL's, which is
+/// what is left where Vulkan has no driver, and does not do.
 #[cfg(feature = "gpu")]
-fn driver(device: &CubeDevice, title: &str) -> String {
+fn driver(device: &CubeDevice, title: &str) -> Option<String> {
     match device {
         #[cfg(any(feature = "wgpu", feature = "vulkan"))]
         CubeDevice::Wgpu(_) => {
@@ -98,13 +99,13 @@ fn driver(device: &CubeDevice, title: &str) -> String {
             let adapters = burn::tensor::read_sync(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
             let infos = adapters.iter().map(wgpu::Adapter::get_info);
             let of = |info: wgpu::AdapterInfo| format!("{} {}", info.driver, info.driver_info);
-            infos.filter(|info| info.name == title).map(of).next().unwrap_or_default()
+            infos.filter(|info| info.name == title).map(of).next()
         }
         #[allow(unreachable_patterns, reason = "it is the only one, perhaps")]
         _ => {
             let _ = title;
             let version = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
-            version.lines().next().unwrap_or_default().trim().to_owned()
+            Some(version.lines().next().unwrap_or_default().trim().to_owned())
         }
     }
 }

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::Found;
 use super::cases::cases;
 use crate::hub::cache;
-use crate::terminal::{Progress, tell};
+use crate::terminal::{CARGO, Progress, tell};
 
 /// Multiply-adds that the CPU is given, which decide how many pictures are compared.
-const WORK: u64 = 4_000_000_000;
+const WORK: u64 = 100_000_000_000;
 
 /// What a step is made of.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -76,8 +76,8 @@ pub fn compare(device: &Device, shapes: &Shapes, spoil: impl Fn(&mut [f32])) -> 
     let cpu = Device::flex();
     let mut rows = Vec::new();
     for case in cases(shapes)? {
-        let exact = (case.run)(&cpu, &case.inputs);
-        let theirs = (case.run)(device, &case.inputs);
+        let exact = (case.run)(&cpu, &case.inputs, true);
+        let theirs = (case.run)(device, &case.inputs, false);
         for ((of, exact), (_, found)) in exact.into_iter().zip(theirs) {
             let exact: Vec<f32> = exact.into_data().iter::<f32>().collect();
             let mut found: Vec<f32> = found
@@ -128,8 +128,12 @@ pub fn compare_apart(gpu: &Found, shapes: &Shapes) -> Result<std::result::Result
 
 /// The file that remembers a device that has proved itself, and what it holds.
 fn remembered(gpu: &Found, shapes: &Shapes) -> Result<(PathBuf, String)> {
+    // Of this very build: its kernels are Burn's, which are in it.
+    let program = fs::metadata(std::env::current_exe()?)?;
+    let built = program.modified()?.duration_since(std::time::UNIX_EPOCH)?.as_nanos().to_string();
     let about = serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "program": [program.len().to_string(), built],
         "device": gpu.name,
         "title": gpu.title,
         "driver": gpu.driver,
@@ -187,7 +191,7 @@ pub fn prove(gpu: &Found, shapes: &Shapes, force: bool) -> Result<()> {
     let what = format!("{} ({}, {}): {wrong}", gpu.name, gpu.title, gpu.driver);
     if !force {
         bail!(
-            "{what}; it is not trained on. All of it: cargo xtask devices --check; another: --device cpu; all the \
+            "{what}; it is not trained on. All of it: {CARGO} devices --check; another: --device cpu; all the \
              same: --force"
         );
     }
@@ -210,7 +214,9 @@ mod tests {
     fn the_cpu_is_like_itself() {
         for stem in [Stem::Imagenet, Stem::Small] {
             let rows = compare(&Device::flex(), &small(stem), |_| ()).unwrap();
-            assert!(rows.len() > 60 && rows.iter().all(|row| row.error == 0.0), "{rows:?}");
+            // Views are made by byol-augment on one side.
+            let same = |row: &Row| row.error == 0.0 || row.operation.contains("views") && row.error < 1e-5;
+            assert!(rows.len() > 60 && rows.iter().all(same), "{rows:?}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
+use burn::module::Module;
 use byol_model::{Encoder, ModelError, TensorValues, load_named, named_tensors};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};

@@ -47,7 +47,7 @@ impl LossScale {
         module.visit(&mut sum);
         let Some(zero) = sum.sum else { return };
         // 0 · x is 0 unless x is infinite or no number.
-        let overflow = zero.clone().equal_elem(0.0).bool_not();
+        let overflow = zero.equal_elem(0.0).bool_not();
         let factor = self.scale.clone().recip();
         module.visit(&mut Divide { gradients, factor, overflow: overflow.clone() });
         let calm = (self.calm.clone() + 1.0).mask_fill(overflow.clone(), 0.0);

@@ -4,15 +4,13 @@ use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use byol_kernels::Path;
-use byol_model::{
-    Encoder, HeadConfig, OneProcess, OnlineNetwork, Precision, ResNet, ResNetConfig, Stem, TargetNetwork,
-};
+use byol_model::{Encoder, HeadConfig, OneProcess, OnlineNetwork, ResNet, ResNetConfig, Stem, TargetNetwork};
 use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec, StepShape};
 use serde_json::json;
 
 use super::stages::{Stages, Work};
 use crate::cli::{BenchTrainArgs, stem};
-use crate::compose::{check_precision, set_threads, tell_precision};
+use crate::compose::{check_precision, precision, set_threads, tell_precision};
 use crate::device;
 use crate::exit::Usage;
 use crate::memory;
@@ -47,7 +45,7 @@ pub fn run(args: &BenchTrainArgs) -> Result<()> {
     } else {
         memory::check_step(&shape, "--size, --width or --hidden")?;
     }
-    check_precision(precision(args), &place)?;
+    check_precision(precision(&args.precision), &place)?;
     let device = plain.clone().autodiff();
     let mut byol = networks(args, &config, &device)?;
     let view = || {
@@ -199,13 +197,9 @@ fn networks(args: &BenchTrainArgs, config: &ResNetConfig, device: &Device) -> Re
         target,
         optimizer,
         lanes: if on_gpu { Lanes::one() } else { Lanes::of(rayon::current_num_threads())? },
-        precision: precision(args),
+        precision: precision(&args.precision),
         shared: None,
     })
-}
-
-fn precision(args: &BenchTrainArgs) -> Precision {
-    if args.precision == "bf16" { Precision::Bf16 } else { Precision::F32 }
 }
 
 pub(super) fn median(values: &mut [f64]) -> f64 {

@@ -1,6 +1,7 @@
 //! Memory: how many pictures at a time there is room for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -10,7 +11,8 @@ use byol_train::{RunPlan, TrainError};
 use super::PREFETCH;
 use crate::device::Place;
 use crate::memory;
-use crate::terminal::{Progress, tell, typed};
+use crate::replicas::on_this_machine;
+use crate::terminal::{CARGO, Progress, tell, typed};
 
 /// Share of a device's memory that an estimate may fill: it is one of the CPU.
 const FULL: f64 = 0.9;
@@ -39,16 +41,30 @@ fn estimated(plan: &RunPlan, world: usize, bytes: u64) -> Option<usize> {
     accumulations(plan, world).find(fits)
 }
 
-/// This command once more, with other settings.
+/// This command once more, with other settings, into another folder.
 fn command(settings: &str) -> String {
-    let said: Vec<String> = std::env::args().skip(1).map(|arg| typed(arg.as_ref())).collect();
-    format!("cargo xtask {} {settings}", said.join(" "))
+    let (mut said, mut args) = (vec![CARGO.to_owned()], std::env::args().skip(1));
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--out" => drop(args.next()),
+            "--fit" => {}
+            arg if arg.starts_with("--out=") => {}
+            "--resume" => {
+                let run = args.next().unwrap_or_default();
+                let recipe = typed(&Path::new(&run).join("run.toml"));
+                return format!("{CARGO} pretrain --config {recipe} {settings} (a run that begins anew)");
+            }
+            arg => said.push(typed(arg.as_ref())),
+        }
+    }
+    said.push(settings.to_owned());
+    said.join(" ")
 }
 
 /// Refuses a plan that the machine's memory cannot hold, with what it could.
 pub fn check(plan: &RunPlan, world: usize) -> Result<()> {
     let Err(error) = memory::check(plan, PREFETCH, world) else { return Ok(()) };
-    let there = memory::there().and_then(|bytes| estimated(plan, world, bytes));
+    let there = memory::there().and_then(|bytes| estimated(plan, world, bytes / on_this_machine()));
     Err(match there {
         Some(parts) => anyhow!(
             "{error:#}; in {parts} micro-batches of {} it fits: {}",
@@ -62,31 +78,36 @@ pub fn check(plan: &RunPlan, world: usize) -> Result<()> {
 /// Sets the plan's accumulation so that a step's micro-batches are as large as there is memory for: by
 /// estimate on the CPU, by steps in a process of their own on a GPU.
 pub fn fit(plan: &mut RunPlan, place: &Place, world: usize) -> Result<()> {
+    let mut failed = String::new();
     let fitting = match &place.gpu {
-        None => memory::available().and_then(|bytes| estimated(plan, world, bytes)),
+        None => memory::available().and_then(|bytes| estimated(plan, world, bytes / on_this_machine())),
         Some(gpu) => {
             // What is known beforehand not to fit is not tried.
             let first = gpu.memory.and_then(|bytes| estimated(plan, world, bytes)).unwrap_or(1);
             let mut fitting = None;
             for parts in accumulations(plan, world).filter(|parts| *parts >= first) {
-                if has_room(&with(plan, parts), &gpu.name, world)? {
-                    fitting = Some(parts);
-                    break;
+                match step_failed(&with(plan, parts), &gpu.name, world)? {
+                    None => {
+                        fitting = Some(parts);
+                        break;
+                    }
+                    Some(why) => failed = why,
                 }
             }
             fitting
         }
     };
     let Some(parts) = fitting else {
-        bail!("--fit: there is not the memory for two pictures at a time of this network, {place}");
+        let said = if failed.is_empty() { failed } else { format!("; the last that was tried: {failed}") };
+        bail!("--fit: there is not the memory for two pictures at a time of this network, {place}{said}");
     };
     tell(&format!("--fit: {parts} micro-batch(es) of {} pictures a step ({place})", plan.spec.batch / parts));
     plan.spec.accumulation = parts;
     Ok(())
 }
 
-/// Whether a step goes through on the device.
-fn has_room(plan: &RunPlan, device: &str, world: usize) -> Result<bool> {
+/// Why a step does not go through on the device, if it does not.
+fn step_failed(plan: &RunPlan, device: &str, world: usize) -> Result<Option<String>> {
     let shape = plan.step_shape(PREFETCH, world);
     let encoder: ResNetConfig = shape.encoder;
     let number = |n: usize| n.to_string();
@@ -106,7 +127,12 @@ fn has_room(plan: &RunPlan, device: &str, world: usize) -> Result<bool> {
         .output()
         .context("starting a process that tries a step")?;
     spinner.finish();
-    Ok(output.status.success())
+    if output.status.success() {
+        return Ok(None);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    Ok(Some(format!("{} pictures: {}, {last}", shape.batch, output.status)))
 }
 
 /// Trains, where a GPU that gives up (it panics: out of memory, most often) is an error that says what to do.

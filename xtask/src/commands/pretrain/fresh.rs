@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
-use byol_model::{ResNet, ResNetConfig, Stem, load};
+use byol_model::{Collective, ResNet, ResNetConfig, Stem, load};
 use byol_train::{
     InitFacts, JsonLines, RunDir, RunOptions, RunPlan, RunSpec, TrainState, init_networks, set_channels,
 };
 
-use super::{Begun, announce, check, fit, free_folder, options};
+use super::{Begun, announce, check, fit, follow, free_folder, options};
 use crate::cli::PretrainArgs;
 use crate::compose::{RUNS, Source, recipe, recorded, recorded_plan};
 use crate::device::Place;
@@ -20,7 +20,7 @@ use crate::subject::local;
 use crate::terminal::date_time;
 
 /// Resolves what was asked, and makes the run's folder.
-pub fn begin(args: &PretrainArgs, place: &Place, world: usize) -> Result<Begun> {
+pub fn begin(args: &PretrainArgs, place: &Place, all: &dyn Collective) -> Result<Begun> {
     let mut overrides = Vec::new();
     if let Some(epochs) = args.epochs {
         overrides.push(format!("length.epochs={epochs:?}"));
@@ -70,9 +70,10 @@ pub fn begin(args: &PretrainArgs, place: &Place, world: usize) -> Result<Begun> 
         None => None,
     };
     if args.fit {
-        fit::fit(&mut plan, place, world)?;
+        fit::fit(&mut plan, place, all.world())?;
     }
-    check(args, &plan, place, world)?;
+    check(args, &plan, place, all.world())?;
+    follow::agree(all, &plan, &set)?;
     let out = match &args.out {
         Some(out) => out.clone(),
         None => free_folder(Path::new(RUNS), &format!("{}-{}", date_time(), plan.spec.preset)),
@@ -80,7 +81,7 @@ pub fn begin(args: &PretrainArgs, place: &Place, world: usize) -> Result<Begun> 
     let run = RunDir::create(&out, &plan)?;
     let lock = run.lock()?;
     if !args.json {
-        announce(&plan, &run, place, world);
+        announce(&plan, &run, place, all.world());
     }
     let metrics = JsonLines::create(&run.metrics_path())?;
     let state = TrainState::new(init_networks(&plan, init.as_ref(), device)?);

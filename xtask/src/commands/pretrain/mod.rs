@@ -18,9 +18,9 @@ use anyhow::Result;
 use byol_data::ImageDataset;
 use byol_model::{EncoderDescription, ResNet, SharedStatistics, named_tensors, save_encoder};
 use byol_train::{
-    Budget, Checkpoint, CheckpointRules, Checkpoints, Guard, GuardMode, JsonLines, Lanes, Observer, RunDir,
-    RunLock, RunOptions, RunPlan, TensorBoard, Timed, TrainOptions, TrainState, check_world, init_networks,
-    train,
+    Budget, Checkpoint, CheckpointRules, Checkpoints, DeviceViews, Guard, GuardMode, JsonLines, Lanes,
+    Observer, RunDir, RunLock, RunOptions, RunPlan, TensorBoard, Timed, TrainOptions, TrainState,
+    check_world, init_networks, train,
 };
 
 use super::preview::views_png;
@@ -31,7 +31,7 @@ use crate::device::{self, Place};
 use crate::exit::Interrupted;
 use crate::replicas::Replicas;
 use crate::subject::preprocessing_of;
-use crate::terminal::{tell, typed};
+use crate::terminal::{CARGO, tell, typed};
 use follow::Shared;
 use online::OnlineKnn;
 use probe::OnlineProbe;
@@ -45,15 +45,16 @@ const READ_EVERY: u64 = 10;
 /// Trains an encoder and leaves a run folder. `started` is when the program was.
 pub fn run(args: &PretrainArgs, started: Instant) -> Result<()> {
     set_threads(args.threads)?;
-    let interrupt = Interrupt::listen()?;
     let place = device::pick(args.device)?;
     let replicas = Replicas::join()?;
-    let result = if replicas.leads() {
-        lead(args, &replicas, &place, interrupt, started)
-    } else {
-        follow(args, &replicas, &place, interrupt, started)
-    };
-    replicas.end(result)
+    let interrupt = Interrupt::listen(replicas.leads())?;
+    replicas.all_or_none(|| {
+        if replicas.leads() {
+            lead(args, &replicas, &place, interrupt, started)
+        } else {
+            follow(args, &replicas, &place, interrupt, started)
+        }
+    })
 }
 
 fn lead(
@@ -65,13 +66,13 @@ fn lead(
 ) -> Result<()> {
     let all = replicas.all.as_ref();
     let begun = match &args.resume {
-        Some(run) => match resume::begin(args, run, place, all.world())? {
+        Some(run) => match resume::begin(args, run, place, all)? {
             Some(begun) => begun,
-            None => return follow::tell_all(all, None), // it has ended
+            None => return follow::ended(all),
         },
-        None => fresh::begin(args, place, all.world())?,
+        None => fresh::begin(args, place, all)?,
     };
-    follow::tell_all(all, Some((&begun.plan, begun.measured, &begun.state)))?;
+    follow::tell_all(all, &begun.plan, begun.measured, &begun.state)?;
     go(args, begun, replicas, place, interrupt, started)
 }
 
@@ -83,9 +84,8 @@ fn follow(
     mut interrupt: Interrupt,
     started: Instant,
 ) -> Result<()> {
-    let Some(shared) = follow::hear(replicas.all.as_ref(), args)? else { return Ok(()) };
+    let Some(shared) = follow::hear(replicas.all.as_ref(), args, place)? else { return Ok(()) };
     let Shared { mut plan, measured, set, mut state } = shared;
-    check(args, &plan, place, replicas.all.world())?;
     let options = prepare(args, &plan, measured, &mut state, replicas, place, started)?;
     let observers: &mut [&mut dyn Observer<ResNet>] = &mut [&mut interrupt];
     let (all, before) = (replicas.all.as_ref(), plan.clone());
@@ -99,6 +99,12 @@ fn follow(
 fn check(args: &PretrainArgs, plan: &RunPlan, place: &Place, world: usize) -> Result<()> {
     check_world(plan, world)?;
     check_precision(plan.spec.precision, place)?;
+    if plan.spec.device_views {
+        let policy = plan.policy()?;
+        for view in [&policy.view, &policy.view_prime] {
+            DeviceViews::new(view, plan.data.channels, &place.device)?;
+        }
+    }
     match &place.gpu {
         Some(gpu) => proof::prove(gpu, &Shapes::of(plan)?, args.force),
         None => fit::check(plan, world),
@@ -134,7 +140,8 @@ fn prepare(
     let budget = measured.then(|| budget(plan, state, started));
     let loader_threads = args.loader_threads.map_or(cores, usize::from);
     let read_every = read_every(args, place);
-    Ok(TrainOptions { loader_threads, prefetch: PREFETCH, budget, read_every })
+    let exact = place.gpu.is_none();
+    Ok(TrainOptions { loader_threads, prefetch: PREFETCH, budget, read_every, exact })
 }
 
 /// A run that is ready to take its next step.
@@ -201,7 +208,7 @@ fn go(
     }
     if state.step < plan.total_steps {
         tell(&format!(
-            "stopped after step {} of {}; go on with: cargo xtask pretrain --resume {}",
+            "stopped after step {} of {}; go on with: {CARGO} pretrain --resume {}",
             state.step,
             plan.total_steps,
             typed(run.path())

@@ -6,20 +6,21 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use burn::tensor::Device;
 use byol_data::{ImageDataset, write_atomic};
+use byol_model::Collective;
 use byol_train::{Checkpoint, JsonLines, RunDir, RunPlan, TrainError, TrainState, init_networks};
 
 use serde_json::json;
 
-use super::{Begun, check, fresh, options, read_every};
+use super::{Begun, READ_EVERY, check, follow, fresh, options};
 use crate::cli::PretrainArgs;
 use crate::compose::{Source, tell_precision};
 use crate::device::Place;
 use crate::exit::Usage;
-use crate::terminal::{say, tell, typed};
+use crate::terminal::{CARGO, say, tell, typed};
 
 /// Opens the run at its last checkpoint, or that of `--checkpoint`. Nothing of a run that has
 /// ended.
-pub fn begin(args: &PretrainArgs, path: &Path, place: &Place, world: usize) -> Result<Option<Begun>> {
+pub fn begin(args: &PretrainArgs, path: &Path, place: &Place, all: &dyn Collective) -> Result<Option<Begun>> {
     let run = RunDir::open(path)?;
     let lock = run.lock()?;
     run.tidy();
@@ -79,7 +80,8 @@ pub fn begin(args: &PretrainArgs, path: &Path, place: &Place, world: usize) -> R
     }
     plan.options = options(args, plan.options);
     let device = &Device::flex();
-    check(args, &plan, place, world)?;
+    check(args, &plan, place, all.world())?;
+    follow::agree(all, &plan, &set)?;
     let state = match checkpoint {
         Some(checkpoint) => {
             let networks = init_networks(&plan, None, device)?;
@@ -100,7 +102,8 @@ pub fn begin(args: &PretrainArgs, path: &Path, place: &Place, world: usize) -> R
         }
     };
     let metrics = JsonLines::resume(&run.metrics_path(), step)?;
-    if metrics.last_step() + read_every(args, place) <= step {
+    // Those of a run on a GPU are not of every step.
+    if metrics.last_step() + if cfg!(feature = "gpu") { READ_EVERY } else { 1 } <= step {
         let (last, path) = (metrics.last_step(), run.metrics_path());
         tell(&format!("warning: {} ends at step {last}; those until step {step} are lost", path.display()));
     }
@@ -207,10 +210,10 @@ pub fn hint(error: TrainError, run: &RunDir, set: &ImageDataset) -> anyhow::Erro
     let hint =
         match run.checkpoints().last() {
             Some((step, _)) if again => {
-                format!("{failing}; to see it again from step {step}: cargo xtask pretrain --resume {path}")
+                format!("{failing}; to see it again from step {step}: {CARGO} pretrain --resume {path}")
             }
             None if again => format!(
-                "{failing}; to see it again: cargo xtask pretrain --config {} --out {}",
+                "{failing}; to see it again: {CARGO} pretrain --config {} --out {}",
                 typed(&run.plan_path()),
                 typed(&run.path().with_file_name(format!(
                     "{}-again",
@@ -218,7 +221,7 @@ pub fn hint(error: TrainError, run: &RunDir, set: &ImageDataset) -> anyhow::Erro
                 )))
             ),
             Some((step, _)) => {
-                format!("; the checkpoint of step {step} is whole: cargo xtask pretrain --resume {path}")
+                format!("; the checkpoint of step {step} is whole: {CARGO} pretrain --resume {path}")
             }
             None => return error.into(),
         };

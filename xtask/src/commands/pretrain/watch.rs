@@ -18,15 +18,17 @@ use crate::terminal::{Progress, tell};
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// From now on.
-    pub fn listen() -> Result<Self> {
+    /// From now on; one of several processes says so.
+    pub fn listen(says: bool) -> Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
         let flag = asked.clone();
         ctrlc::set_handler(move || {
             if flag.swap(true, Ordering::SeqCst) {
                 std::process::exit(130);
             }
-            tell("stopping after this step, with a checkpoint; once more stops at once");
+            if says {
+                tell("stopping after this step, with a checkpoint; once more stops at once");
+            }
         })
         .context("listening for Ctrl-C")?;
         Ok(Self(asked))
