@@ -7,12 +7,12 @@
 #      DRY=1 DEVICE=cpu bash tests/gpu/measure.sh       the script itself: small networks on the CPU
 #
 # PYTHON is an interpreter with torch, torchvision and lightly; without one, PyTorch's columns stay empty.
-# PROGRAM is a program that was built elsewhere; OUT the folder of results [gpu-results].
+# PROGRAM is a program that was built elsewhere; OUT the folder of results [target/gpu-results].
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 device=${DEVICE:-cuda}
-out=${OUT:-gpu-results}
+out=${OUT:-target/gpu-results}
 python=${PYTHON:-}
 mkdir -p "$out"
 rows=$out/rows.jsonl

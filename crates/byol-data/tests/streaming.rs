@@ -133,6 +133,18 @@ proptest! {
             prop_assert_eq!(&joined, &global.1);
             prop_assert!(of_batch.iter().all(|part| part.0 == global.0));
         }
+        // A part is the same pictures for any number of replicas, which share it out.
+        let halves = delivered(&set, LoaderConfig { parts: 2, ..config(batch, n) }, slot_len);
+        let shares: Vec<_> = (0..world)
+            .map(|rank| {
+                let partition = Partition { rank, world };
+                delivered(&set, LoaderConfig { partition, parts: 2, ..config(batch, n) }, slot_len)
+            })
+            .collect();
+        for (k, half) in halves.iter().enumerate() {
+            let joined: Vec<usize> = shares.iter().flat_map(|share| share[k].1.clone()).collect();
+            prop_assert_eq!(&joined, &half.1);
+        }
         // Each picture at most once an epoch.
         let per_epoch = (set.len() / batch) as u64;
         for epoch in 0..n.div_ceil(per_epoch) {

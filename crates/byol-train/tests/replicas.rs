@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Device, Distribution, Tensor};
 use byol_model::{
@@ -94,6 +94,9 @@ fn replicas(
     })
 }
 
+/// Tests draw from one generator: one at a time, so that each draws the same.
+static DRAWING: Mutex<()> = Mutex::new(());
+
 fn setting() -> (Vec<NamedTensor>, Vec<[Tensor<4>; 2]>, Device) {
     let device = Device::flex().autodiff();
     device.seed(7);
@@ -138,6 +141,7 @@ fn compare(start: &[NamedTensor], one: &Trained, others: &[Trained], buffers: bo
 
 #[test]
 fn replicas_that_share_statistics_are_one_process() {
+    let _alone = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
     let (start, views, device) = setting();
     for (world, parts) in [(2, 1), (4, 1), (2, 2)] {
         let one = trained(networks(Some(&start), &device), &views, parts, &OneProcess);
@@ -149,6 +153,7 @@ fn replicas_that_share_statistics_are_one_process() {
 /// What their batch normalisations see are micro-batches.
 #[test]
 fn replicas_that_do_not_are_one_process_with_micro_batches() {
+    let _alone = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
     let (start, views, device) = setting();
     for (world, parts) in [(2, 1), (4, 1), (2, 2)] {
         let one = trained(networks(Some(&start), &device), &views, world * parts, &OneProcess);
