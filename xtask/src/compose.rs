@@ -11,6 +11,7 @@ use byol_train::{RunDir, RunPlan, RunSpec, SpecBuilder};
 
 use crate::cli::RecipeArgs;
 use crate::device::Place;
+use crate::exit::Usage;
 use crate::terminal::tell;
 
 /// What `data.path` says of the set that is built in.
@@ -217,7 +218,8 @@ pub fn check_precision(precision: Precision, place: &Place) -> Result<()> {
     if there.contains(&name.as_str()) {
         return Ok(());
     }
-    bail!("precision = \"{name}\": {who} computes with {}; --set precision=f32", there.join(" and "))
+    let there = there.join(" and ");
+    Err(Usage(format!("precision = \"{name}\": {who} computes with {there}; --set precision=f32")).into())
 }
 
 /// Says that convolutions multiply bf16 values, and where that is no gain.
