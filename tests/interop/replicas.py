@@ -23,6 +23,7 @@ RECIPE = (
     "--set encoder.width=4 --set policy.size=16 --set projector.hidden=16 --set predictor.hidden=16 "
     "--no-knn --no-tensorboard"
 ).split()
+TWO = ["--set", "accumulation=2", "--set", "sync_batch_norm=true"]
 MPIRUN = "mpirun --allow-run-as-root --oversubscribe".split()
 
 checks = 0
@@ -65,8 +66,7 @@ def alike(folder, program):
         gap = apart(one, trained(folder, program, world, 20))
         print(f"{world} processes that share statistics: losses at most {gap:.1e} from those of one")
         check(f"{world} processes", gap <= 1e-4)
-    two = trained(folder, program, 1, 20, "--set", "accumulation=2")
-    gap = apart(two, trained(folder, program, 2, 20, "--set", "accumulation=2"))
+    gap = apart(trained(folder, program, 1, 20, *TWO), trained(folder, program, 2, 20, *TWO))
     print(f"2 processes that share statistics, 2 micro-batches: {gap:.1e}")
     check("micro-batches of two processes", gap <= 1e-4)
     for world in (2, 4):
@@ -131,7 +131,8 @@ def broken_off(folder, program):
 def healthy(folder, program):
     """One picture a process: what watches for collapse looks at those of all."""
     run = folder / "few"
-    flags = [*RECIPE, "--batch", "4", "--set", "length.steps=150", "--out", str(run)]
+    recipe = ["4" if word == "32" else word for word in RECIPE]
+    flags = [*recipe, "--set", "length.steps=150", "--out", str(run)]
     subprocess.run(command(program, 4, *flags), check=True, capture_output=True)
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     check("150 steps", last["step"] == 150)

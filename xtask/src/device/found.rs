@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 #[cfg(feature = "gpu")]
 use burn::{
-    backend::{CubeDevice, DispatchDevice, WgpuDeviceKind},
+    backend::{CubeDevice, DispatchDevice},
     tensor::{DeviceType, FloatDType},
 };
 
@@ -81,7 +81,7 @@ fn listed(engine: Engine) -> Vec<Found> {
 fn is_software(device: &CubeDevice) -> bool {
     match device {
         #[cfg(any(feature = "wgpu", feature = "vulkan"))]
-        CubeDevice::Wgpu(device) => device.kind == WgpuDeviceKind::Cpu,
+        CubeDevice::Wgpu(device) => device.kind == burn::backend::WgpuDeviceKind::Cpu,
         #[allow(unreachable_patterns, reason = "it is the only one, perhaps")]
         _ => false,
     }

@@ -331,6 +331,9 @@ fn announce(plan: &RunPlan, run: &RunDir, place: &Place, world: usize) {
     for omission in &plan.omitted {
         tell(omission);
     }
+    if place.gpu.is_some() {
+        tell("the first step compiles and measures the GPU's kernels: a minute or so, less once they are kept");
+    }
     tell(&format!("run: {}", run.path().display()));
 }
 
