@@ -332,7 +332,9 @@ fn announce(plan: &RunPlan, run: &RunDir, place: &Place, world: usize) {
         tell(omission);
     }
     if place.gpu.is_some() {
-        tell("the first step compiles and measures the GPU's kernels: a minute or so, less once they are kept");
+        tell(
+            "the first step compiles and measures the GPU's kernels: a minute or so, less once they are kept",
+        );
     }
     tell(&format!("run: {}", run.path().display()));
 }
