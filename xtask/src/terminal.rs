@@ -24,7 +24,8 @@ pub fn say(line: &str) {
 
 /// Writes a line for people to stderr.
 pub fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    // In one piece: other processes may write there, too.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// What this build is called: the alias that has its back end.

@@ -122,7 +122,8 @@ fn run<E: Encoder>(
         Some((budget, minutes)) => Some((budget, Pace::new(&budget, minutes, state.step, now(&budget)?))),
         None => None,
     };
-    let mut clock = Clock::new();
+    let before = [source.waited(), Duration::ZERO, collective.spent()];
+    let mut clock = Clock::new(before.map(|time| time.as_secs_f64()));
     let mut observing = Duration::ZERO;
     let (mut samples, mut before): (Vec<usize>, Vec<usize>) = Default::default();
     let (first, mut last) = (state.step, Numbers::default());
@@ -266,8 +267,9 @@ struct Clock {
 }
 
 impl Clock {
-    fn new() -> Self {
-        Self { start: Instant::now(), ticks: VecDeque::from([[0.0; 4]]) }
+    /// What was waited, observed and exchanged before the first step is not counted.
+    fn new([waited, observed, exchanged]: [f64; 3]) -> Self {
+        Self { start: Instant::now(), ticks: VecDeque::from([[0.0, waited, observed, exchanged]]) }
     }
 
     fn tick(&mut self, [waited, observed, exchanged]: [f64; 3]) -> Rates {

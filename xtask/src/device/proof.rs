@@ -157,6 +157,10 @@ pub fn prove(gpu: &Found, shapes: &Shapes, force: bool) -> Result<()> {
     {
         return Ok(());
     }
+    tell(&format!(
+        "{}: comparing what a step is made of with the CPU, once for this device, driver, program and shapes",
+        gpu.name
+    ));
     let begun = Instant::now();
     let wrong = match compare_apart(gpu, shapes)? {
         Err(what) => what,

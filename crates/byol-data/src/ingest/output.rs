@@ -166,8 +166,10 @@ pub(super) fn ready(to: &Path) -> Result<(), DataError> {
     Ok(())
 }
 
-/// Puts a finished set in its place: the old one is there until the new one is.
-pub(super) fn place(to: &Path) -> Result<(), DataError> {
+/// Puts a finished set in its place: the old one is there until the new one is. `lists` says which of `faults.csv` and
+/// `duplicates.csv` are the new one's: where it has none, those that lie there are of the set before. One that was killed
+/// here may have moved some of it.
+pub(super) fn place(to: &Path, lists: [bool; 2]) -> Result<(), DataError> {
     let work = to.join(WORK);
     let (new, old, data) = (work.join("data"), work.join("old"), to.join("data"));
     let moved = |from: &Path, to: &Path| fs::rename(from, to).map_err(DataError::io("writing", to));
@@ -180,12 +182,13 @@ pub(super) fn place(to: &Path) -> Result<(), DataError> {
         }
         moved(&new, &data)?;
     }
-    for name in ["faults.csv", "duplicates.csv", "ingest.json"] {
+    let [faults, duplicates] = lists;
+    for (name, has) in [("faults.csv", faults), ("duplicates.csv", duplicates), ("ingest.json", true)] {
         let (from, target) = (work.join(name), to.join(name));
         if from.exists() {
             moved(&from, &target)?;
-        } else if name != "ingest.json" && target.exists() && to.join("ingest.json").exists() {
-            fs::remove_file(&target).map_err(DataError::io("removing", &target))?; // of the set before
+        } else if !has && target.exists() && to.join("ingest.json").exists() {
+            fs::remove_file(&target).map_err(DataError::io("removing", &target))?;
         }
     }
     fs::remove_dir_all(&work).map_err(DataError::io("removing", &work))

@@ -392,8 +392,8 @@ fn placed(to: &Path) -> Result<IngestReport, DataError> {
     let path = to.join(output::WORK).join("ingest.json");
     let path = if path.exists() { path } else { to.join("ingest.json") };
     let text = fs::read(&path).map_err(DataError::io("reading", &path))?;
-    let report = serde_json::from_slice(&text)
+    let report: IngestReport = serde_json::from_slice(&text)
         .map_err(|e| DataError::Source { path: path.clone(), why: e.to_string() })?;
-    output::place(to)?;
+    output::place(to, [report.faults > 0, report.duplicates > 0])?;
     Ok(report)
 }
