@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod support {
+    pub mod networks;
+}
+
 use burn::tensor::{Device, Distribution, Tensor};
-use byol_model::{
-    HeadConfig, NamedTensor, OneProcess, OnlineNetwork, Precision, ResNet, ResNetConfig, TargetNetwork,
-    load_named, named_tensors,
-};
-use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec};
+use byol_model::{NamedTensor, OneProcess, ResNet, named_tensors};
+use byol_train::{Byol, Lanes, OptimizerKind, OptimizerSpec};
 
 const SGD: OptimizerSpec = OptimizerSpec {
     kind: OptimizerKind::Sgd,
@@ -18,28 +19,9 @@ const SGD: OptimizerSpec = OptimizerSpec {
     beta2: 0.999,
     epsilon: 1e-8,
 };
-const HEAD: HeadConfig = HeadConfig { layers: 2, hidden: 16, output: 8 };
 
 fn networks(start: Option<&[NamedTensor]>, lanes: Lanes, device: &Device) -> Byol<ResNet> {
-    let config = ResNetConfig { width: 4, ..ResNetConfig::from_name("resnet18_small", 1).unwrap() };
-    let encoder = config.init(device).unwrap();
-    let projector = HEAD.init(config.dim().unwrap(), device);
-    let mut online = OnlineNetwork { encoder, projector, predictor: HEAD.init(8, device) };
-    match start {
-        Some(start) => {
-            let tensors = start.iter().cloned().map(|t| (t.name, (t.shape, t.values))).collect();
-            online = load_named(online, tensors).unwrap();
-        }
-        None => drop(named_tensors(&online)), // drawn now
-    }
-    Byol {
-        target: TargetNetwork::copy_of(&online),
-        online,
-        optimizer: Optimizer::new(SGD),
-        lanes,
-        precision: Precision::F32,
-        shared: None,
-    }
+    Byol { lanes, ..support::networks::networks(start, SGD, device) }
 }
 
 #[test]

@@ -2,17 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-mod support;
+mod support {
+    pub mod networks;
+    pub mod threads;
+}
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Device, Distribution, Tensor};
-use byol_model::{
-    Collective, HeadConfig, NamedTensor, OneProcess, OnlineNetwork, Precision, ResNet, ResNetConfig, Role,
-    SharedStatistics, TargetNetwork, load_named, named_tensors,
-};
-use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec};
-use support::Threads;
+use byol_model::{Collective, NamedTensor, OneProcess, ResNet, Role, SharedStatistics, named_tensors};
+use byol_train::{Byol, OptimizerKind, OptimizerSpec};
+use support::networks::networks;
+use support::threads::Threads;
 
 const SGD: OptimizerSpec = OptimizerSpec {
     kind: OptimizerKind::Sgd,
@@ -23,28 +24,10 @@ const SGD: OptimizerSpec = OptimizerSpec {
     beta2: 0.999,
     epsilon: 1e-8,
 };
-const HEAD: HeadConfig = HeadConfig { layers: 2, hidden: 16, output: 8 };
 const STEPS: usize = 20;
 const BATCH: usize = 32;
 /// So small that a ReLU which another order of summing turns on or off does not show in the losses.
 const RATE: f64 = 1e-5;
-
-fn networks(start: Option<&[NamedTensor]>, device: &Device) -> Byol<ResNet> {
-    let config = ResNetConfig { width: 4, ..ResNetConfig::from_name("resnet18_small", 1).unwrap() };
-    let encoder = config.init(device).unwrap();
-    let projector = HEAD.init(config.dim().unwrap(), device);
-    let mut online = OnlineNetwork { encoder, projector, predictor: HEAD.init(8, device) };
-    match start {
-        Some(start) => {
-            let tensors = start.iter().cloned().map(|t| (t.name, (t.shape, t.values))).collect();
-            online = load_named(online, tensors).unwrap();
-        }
-        None => drop(named_tensors(&online)), // drawn now
-    }
-    let (target, optimizer) = (TargetNetwork::copy_of(&online), Optimizer::new(SGD));
-    let (lanes, precision) = (Lanes::one(), Precision::F32);
-    Byol { online, target, optimizer, lanes, precision, shared: None }
-}
 
 /// Losses with z std and a constant's cosine, and all tensors afterwards.
 type Trained = (Vec<[f64; 3]>, Vec<NamedTensor>);
@@ -84,7 +67,7 @@ fn replicas(
         let one = |rank: usize| {
             let replica: Arc<dyn Collective> = Arc::new(all.replica(rank));
             scope.spawn(move || {
-                let mut byol = networks(Some(start), &Device::flex().autodiff());
+                let mut byol = networks(Some(start), SGD, &Device::flex().autodiff());
                 byol.shared = shared.then(|| SharedStatistics::new(replica.clone()));
                 trained(byol, views, parts, replica.as_ref())
             })
@@ -100,7 +83,7 @@ static DRAWING: Mutex<()> = Mutex::new(());
 fn setting() -> (Vec<NamedTensor>, Vec<[Tensor<4>; 2]>, Device) {
     let device = Device::flex().autodiff();
     device.seed(7);
-    let start = named_tensors(&networks(None, &device).online);
+    let start = named_tensors(&networks(None, SGD, &device).online);
     let view = || Tensor::<4>::random([BATCH, 1, 16, 16], Distribution::Normal(0.0, 1.0), &device);
     (start, (0..STEPS).map(|_| [view(), view()]).collect(), device)
 }
@@ -144,7 +127,7 @@ fn replicas_that_share_statistics_are_one_process() {
     let _alone = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
     let (start, views, device) = setting();
     for (world, parts) in [(2, 1), (4, 1), (2, 2)] {
-        let one = trained(networks(Some(&start), &device), &views, parts, &OneProcess);
+        let one = trained(networks(Some(&start), SGD, &device), &views, parts, &OneProcess);
         let what = format!("{world} replicas of {parts} micro-batch(es)");
         compare(&start, &one, &replicas(world, true, parts, &start, &views), true, &what);
     }
@@ -156,13 +139,13 @@ fn replicas_that_do_not_are_one_process_with_micro_batches() {
     let _alone = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
     let (start, views, device) = setting();
     for (world, parts) in [(2, 1), (4, 1), (2, 2)] {
-        let one = trained(networks(Some(&start), &device), &views, world * parts, &OneProcess);
+        let one = trained(networks(Some(&start), SGD, &device), &views, world * parts, &OneProcess);
         let what = format!("{world} replicas of {parts} micro-batch(es)");
         compare(&start, &one, &replicas(world, false, parts, &start, &views), false, &what);
     }
     // And that is something else than the whole batch.
     let [whole, halves] =
-        [1, 2].map(|parts| trained(networks(Some(&start), &device), &views, parts, &OneProcess).0);
+        [1, 2].map(|parts| trained(networks(Some(&start), SGD, &device), &views, parts, &OneProcess).0);
     assert!(
         whole.iter().zip(&halves).any(|(a, b)| (a[0] - b[0]).abs() > 1e-3),
         "the test sees no difference"
