@@ -1,6 +1,6 @@
 //! Features of pictures.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use byol_augment::{
     AugmentError, EvalTransform, Normalize, Pixels, ViewKey, ViewParams, ViewPolicy, Workspace,
 };
@@ -54,9 +54,9 @@ pub fn extract_some<E: Encoder>(
     Features::new(encoder.dim(), values)
 }
 
-/// The same, batch by batch to `each` with the numbers of its pictures: memory is that of one
-/// batch (at most 256 prepared pictures and what the encoder makes of them), however many
-/// pictures there are.
+/// The same, batch by batch to `each` with the numbers of its pictures: memory is that of a
+/// batch (at most 256 prepared pictures and what the encoder makes of them; on a GPU another is
+/// prepared meanwhile), however many pictures there are.
 ///
 /// # Errors
 ///
@@ -68,15 +68,34 @@ pub fn extract_each<E: Encoder, F: From<EvalError>>(
     transform: &EvalTransform,
     channels: usize,
     device: &Device,
-    mut each: impl FnMut(&[usize], &Features) -> Result<(), F>,
+    each: impl FnMut(&[usize], &Features) -> Result<(), F>,
 ) -> Result<(), F> {
     let encoder = encoder.valid();
-    for some in pictures.chunks(batch(transform.size)) {
-        let images =
-            prepare(&[set], some, transform, channels).map_err(|error| F::from(EvalError::from(error)))?;
-        each(some, &forward(&encoder, images, channels, transform.size, device)?)?;
+    let images = |some: &[usize]| prepare(&[set], some, transform, channels);
+    let y = |images| forward(&encoder, images, channels, transform.size, device);
+    batches(pictures.chunks(pictures_at_once(transform.size)), images, y, each)
+}
+
+/// Features of each batch, read after the next has been prepared: a GPU computes meanwhile.
+fn batches<'a, F: From<EvalError>>(
+    rows: impl Iterator<Item = &'a [usize]>,
+    images: impl Fn(&[usize]) -> Result<Vec<f32>, DataError>,
+    y: impl Fn(Vec<f32>) -> Tensor<2>,
+    mut each: impl FnMut(&[usize], &Features) -> Result<(), F>,
+) -> Result<(), F> {
+    let mut read = |(some, y): (&[usize], Tensor<2>)| {
+        let [_, dim] = y.dims();
+        // Cannot fail: representations are f32.
+        each(some, &Features::new(dim, y.into_data().try_into_vec::<f32>().unwrap_or_default())?)
+    };
+    let mut computed = None;
+    for some in rows {
+        let images = images(some).map_err(|error| F::from(EvalError::from(error)))?;
+        if let Some(before) = computed.replace((some, y(images))) {
+            read(before)?;
+        }
     }
-    Ok(())
+    computed.map_or(Ok(()), read)
 }
 
 /// Representations of random views of pictures, as `policy` makes them of seed and epoch: what a
@@ -97,10 +116,12 @@ pub fn extract_views<E: Encoder>(
 ) -> Result<Features, EvalError> {
     let encoder = encoder.valid();
     let mut values = Vec::with_capacity(rows.len() * encoder.dim());
-    for some in rows.chunks(batch(policy.size)) {
-        let images = views(sets, some, policy, keys, channels)?;
-        values.extend_from_slice(forward(&encoder, images, channels, policy.size, device)?.values());
-    }
+    let images = |some: &[usize]| views(sets, some, policy, keys, channels);
+    let y = |images| forward(&encoder, images, channels, policy.size, device);
+    batches(rows.chunks(pictures_at_once(policy.size)), images, y, |_, features| {
+        values.extend_from_slice(features.values());
+        Ok::<(), EvalError>(())
+    })?;
     Features::new(encoder.dim(), values)
 }
 
@@ -121,8 +142,8 @@ pub(crate) fn views(
     each_picture(sets, rows, channels, policy.output_len(channels), make)
 }
 
-/// As many pictures at once as have the pixels of 256 of 64 x 64.
-pub(crate) fn batch(size: usize) -> usize {
+/// As many pictures of that side as an encoder is given at once: they have the pixels of 256 of 64 x 64.
+pub fn pictures_at_once(size: usize) -> usize {
     (256 * 64 * 64 / (size * size).max(1)).clamp(16, 256)
 }
 
@@ -132,11 +153,9 @@ fn forward<E: Encoder>(
     channels: usize,
     size: usize,
     device: &Device,
-) -> Result<Features, EvalError> {
+) -> Tensor<2> {
     let device = device.clone().without_autodiff();
-    let y = encoder.forward(input::tensor(images, channels, size, &device));
-    // Cannot fail: representations are f32.
-    Features::new(encoder.dim(), y.into_data().try_into_vec::<f32>().unwrap_or_default())
+    encoder.forward(input::tensor(images, channels, size, &device))
 }
 
 /// The pictures themselves as features, prepared by `transform` without
@@ -200,4 +219,60 @@ fn place<'a>(sets: &[&'a ImageDataset], row: usize) -> Result<(&'a ImageDataset,
         left -= set.len();
     }
     Err(DataError::Loader(format!("there is no picture {row}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Module;
+
+    use super::*;
+    use crate::pictures::{as_they_are, set};
+
+    /// The first pixels.
+    #[derive(Module, Debug)]
+    struct First {
+        dim: usize,
+    }
+
+    impl Encoder for First {
+        fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+            let [n, ..] = images.dims();
+            images.reshape([n, 16]).narrow(1, 0, self.dim)
+        }
+
+        fn dim(&self) -> usize {
+            self.dim
+        }
+    }
+
+    /// Three batches, of which the last is smaller, and an order that is not theirs.
+    #[test]
+    fn features_are_their_pictures_in_whichever_batch() {
+        let n = 2 * pictures_at_once(4) + 38;
+        let pictures: Vec<Vec<u8>> = (0..n)
+            .map(|i| (0..16).map(|k| if k == 0 { i as u8 } else { (i >> 8) as u8 }).collect())
+            .collect();
+        let set = set(&pictures, &vec![0; n]);
+        let (policy, transform) = as_they_are();
+        let (encoder, device) = (First { dim: 2 }, Device::flex());
+        let numbers = |features: &Features| -> Vec<usize> {
+            let level = |x: f32| (x * 255.0).round() as usize;
+            features.values().chunks_exact(2).map(|y| level(y[0]) + 256 * level(y[1])).collect()
+        };
+        let order: Vec<usize> = (0..n).rev().collect();
+        let mut done = Vec::new();
+        let all = extract(&encoder, &set, &transform, 1, &device, |n| done.push(n)).unwrap();
+        assert_eq!(numbers(&all), (0..n).collect::<Vec<_>>());
+        assert_eq!(done, [256, 512, n]);
+        let turned = extract_some(&encoder, &set, &order, &transform, 1, &device, |_| ()).unwrap();
+        assert_eq!(numbers(&turned), order);
+        let views = extract_views(&encoder, &[&set], &order, &policy, [1, 2], 1, &device).unwrap();
+        assert_eq!(numbers(&views), order);
+        extract_each(&encoder, &set, &order, &transform, 1, &device, |some, features| {
+            assert_eq!(numbers(features), some);
+            Ok::<(), EvalError>(())
+        })
+        .unwrap();
+        assert!(extract_some(&encoder, &set, &[0, n], &transform, 1, &device, |_| ()).is_err());
+    }
 }

@@ -41,12 +41,15 @@ mod embeddings;
 mod extract;
 #[cfg(feature = "burn")]
 mod finetune;
+#[cfg(feature = "burn")]
+#[cfg(test)]
+mod pictures;
 
 #[cfg(feature = "parquet")]
 pub use embeddings::{Embeddings, EmbeddingsWriter, RowInfo};
 pub use error::EvalError;
 #[cfg(feature = "burn")]
-pub use extract::{extract, extract_each, extract_some, extract_views, pixels};
+pub use extract::{extract, extract_each, extract_some, extract_views, pictures_at_once, pixels};
 pub use features::{Features, Standardize};
 #[cfg(feature = "burn")]
 pub use finetune::{Classifier, FinetuneConfig, FinetuneReport, Labelled, Training, Trial, finetune};

@@ -13,7 +13,7 @@ use byol_data::ImageDataset;
 use byol_model::{Encoder, input};
 
 use super::Labelled;
-use crate::extract::{batch as pictures_at_once, prepare, views};
+use crate::extract::{pictures_at_once, prepare, views};
 use crate::labels::shuffled;
 use crate::score::ranked;
 use crate::{EvalError, Ranked};
@@ -44,7 +44,7 @@ pub struct Classifier<E: Encoder> {
 
 impl<E: Encoder> Classifier<E> {
     /// Trains a copy of `encoder` and a classifier that begins at 0 on all labelled pictures,
-    /// which the seed shuffles and cuts views of: the same seed gives the same bits. `learned` is
+    /// which the seed shuffles and cuts views of: the same seed gives the same bits on the CPU. `learned` is
     /// told of each batch how many pictures it had.
     ///
     /// # Errors
