@@ -273,6 +273,7 @@ fn odd_embeddings_are_answers_or_errors() {
         world.succeed("knn --embeddings named.parquet --test-embeddings turned.parquet --k 1 --json");
     assert_eq!(json(&turned.out)["top1"], 1.0);
     fs::write(world.path("no.parquet"), "no Parquet").unwrap();
+    world.fail("linear-eval --embeddings some.parquet --device cpu", 2, &["--device", "computed already"]);
     world.fail("linear-eval --embeddings no.parquet", 1, &["no.parquet"]);
     world.fail("linear-eval --embeddings missing.parquet", 1, &["missing.parquet"]);
     world.fail("linear-eval --embeddings one.parquet --size 32", 2, &["--size"]);

@@ -3,16 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use burn::tensor::Device;
+use burn::module::Module as _;
 use byol_augment::EvalTransform;
 use byol_data::ImageDataset;
 use byol_model::{
-    EncoderDescription, Loaded, Normalization, Preprocessing, ResNet, ResNetConfig, Stem, load, load_with,
+    EncoderDescription, HeadConfig, Loaded, Normalization, Precision, Preprocessing, ResNet, ResNetConfig,
+    Stem, load, load_named, load_with, named_tensors,
 };
 use byol_train::{RunPlan, init_encoder};
 
 use crate::cli::{WeightsArgs, stem};
 use crate::compose::{Source, run_dir};
+use crate::device::proof::{self, Shapes};
+use crate::device::{self, Place};
 use crate::exit::Usage;
 use crate::hub::{self, Local};
 use crate::terminal::tell;
@@ -29,19 +32,25 @@ pub struct Subject {
     pub encoder: ResNet,
     pub transform: EvalTransform,
     pub description: EncoderDescription,
+    /// Where the encoder is: on the CPU until [`on`](Self::on).
+    pub place: Place,
 }
 
 /// Means and deviations of values from 0 to 1 are nowhere near.
 const EXTREME: f64 = 1e6;
+
+/// Of a step that a GPU proves itself by, where none is known.
+const PROJECTOR: HeadConfig = HeadConfig { layers: 2, hidden: 512, output: 128 };
 
 /// Largest side of a prepared picture that a file may ask for.
 const MAX_SIDE: usize = 4096;
 
 impl Subject {
     /// What the flags say: a run, the last one where none is named, or weights.
-    pub fn open(args: &WeightsArgs, device: &Device) -> Result<Self> {
+    pub fn open(args: &WeightsArgs) -> Result<Self> {
+        let place = device::cpu();
         if let Some(weights) = &args.weights {
-            return Self::of_weights(weights, args, device);
+            return Self::of_weights(weights, args, place);
         }
         if let Some(flag) = args.preprocessing_flag() {
             return Err(Usage(format!(
@@ -55,7 +64,7 @@ impl Subject {
         if !path.exists() {
             bail!("{}: there is no encoder.safetensors; is the run finished?", run.path().display());
         }
-        let loaded = load(&path, device)?;
+        let loaded = load(&path, &place.device)?;
         let Some(description) = loaded.description else {
             bail!("{}: the file does not describe its encoder; was it replaced?", path.display());
         };
@@ -74,13 +83,15 @@ impl Subject {
             plan: Some(plan),
             encoder: loaded.encoder,
             description,
+            place,
         })
     }
 
-    fn of_weights(weights: &str, args: &WeightsArgs, device: &Device) -> Result<Self> {
+    fn of_weights(weights: &str, args: &WeightsArgs, place: Place) -> Result<Self> {
         let Local { path, name, preprocessing: beside } = local(weights)?;
         let stem_flag = args.stem.as_deref().map(stem);
-        let Loaded { encoder, config, preprocessing, description, .. } = load_with(&path, stem_flag, device)?;
+        let Loaded { encoder, config, preprocessing, description, .. } =
+            load_with(&path, stem_flag, &place.device)?;
         if description.is_none() && stem_flag.is_none() && config.stem == Stem::Small {
             tell(&format!(
                 "note: {} does not say whether its 3x3 first convolution has stride 1 or 2; taken is 1 (--stem \
@@ -98,7 +109,7 @@ impl Subject {
             description.unwrap_or_else(|| EncoderDescription::new(config, preprocessing.clone()));
         description.preprocessing = preprocessing;
         let name = format!("{name} ({})", config.name());
-        Ok(Self { name, run: None, plan: None, encoder, transform, description })
+        Ok(Self { name, run: None, plan: None, encoder, transform, description, place })
     }
 
     /// The pictures that a flag names; without it those of the run, or the set that ships.
@@ -132,13 +143,39 @@ impl Subject {
         &self.description.encoder
     }
 
-    /// The same network at random initialisation; of the same seed where one is known.
-    pub fn untrained(&self, device: &Device) -> Result<ResNet> {
+    /// Has the encoder compute there. A GPU proves itself first, which may take minutes.
+    ///
+    /// # Errors
+    ///
+    /// If it computes something else than the CPU.
+    pub fn on(mut self, place: Place) -> Result<Self> {
+        if let Some(gpu) = &place.gpu {
+            let projector = self.plan.as_ref().map_or(PROJECTOR, |plan| plan.spec.projector);
+            let (size, batch) = (self.transform.size, byol_eval::pictures_at_once(self.transform.size));
+            let shapes = Shapes::new(*self.config(), size, batch, projector, Precision::F32)?;
+            proof::prove(gpu, &shapes, None)?;
+        }
+        self.place = place;
+        self.encoder = self.moved(self.encoder.clone())?.valid();
+        Ok(self)
+    }
+
+    /// A network like the encoder, on the CPU, moved to where the encoder computes.
+    fn moved(&self, encoder: ResNet) -> Result<ResNet> {
+        if self.place.gpu.is_none() {
+            return Ok(encoder);
+        }
+        let tensors = named_tensors(&encoder).into_iter().map(|t| (t.name, (t.shape, t.values))).collect();
+        Ok(load_named(self.config().init(&self.place.device)?, tensors)?)
+    }
+
+    /// The same network at random initialisation; of the same seed where one is known, wherever it computes.
+    pub fn untrained(&self) -> Result<ResNet> {
         let seed = match &self.plan {
             Some(plan) => plan.spec.seed,
             None => self.description.origin.get("seed").and_then(|seed| seed.parse().ok()).unwrap_or(0),
         };
-        Ok(init_encoder(self.config(), seed, device)?)
+        self.moved(init_encoder(self.config(), seed, &device::cpu().device)?)
     }
 }
 

@@ -137,8 +137,8 @@ Examples:
   cargo xtask-wgpu devices --check
   cargo xtask-wgpu devices --check --encoder resnet50 --size 64 --batch 8")]
 pub struct DevicesArgs {
-    /// Compare what a training step is made of with the CPU, forward and backward. `pretrain` does so before
-    /// a run on a GPU.
+    /// Compare what a training step is made of with the CPU, forward and backward. Every command does so before
+    /// it first uses a GPU.
     #[arg(long)]
     pub check: bool,
     /// Only this one: wgpu, vulkan or cuda, with a number if you like.

@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::TypedValueParser;
 
 use super::WeightsArgs;
+use crate::device::Choice;
 
 /// How a command goes about it.
 #[derive(Debug, Clone, Args)]
@@ -13,6 +14,10 @@ pub struct HowArgs {
     /// Neither look for representations in the cache nor keep them there.
     #[arg(long)]
     pub no_cache: bool,
+    /// Where the encoder computes: cpu, wgpu, vulkan or cuda, the last three with a number if you like,
+    /// or the best that this build has and finds; `devices` lists them.
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub device: Choice,
     /// Threads that compute [default: one a core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -241,6 +246,10 @@ pub struct EmbedArgs {
     /// The file.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// Where the encoder computes: cpu, wgpu, vulkan or cuda, the last three with a number if you like,
+    /// or the best that this build has and finds; `devices` lists them.
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub device: Choice,
     /// Threads that compute [default: one a core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
 use byol_data::ImageDataset;
 use byol_eval::{EmbeddingsWriter, RowInfo, extract_each};
 use serde_json::json;
@@ -15,6 +14,7 @@ use serde_json::json;
 use super::evaluate::features::digest;
 use crate::cli::EmbedArgs;
 use crate::compose::{Source, set_threads};
+use crate::device::pick_for_encoder;
 use crate::exit::Usage;
 use crate::out::check_out;
 use crate::subject::Subject;
@@ -24,12 +24,8 @@ use crate::terminal::{Progress, say, tell};
 pub fn run(args: &EmbedArgs) -> Result<()> {
     set_threads(args.threads)?;
     let started = Instant::now();
-    let device = Device::flex();
-    let mut subject = Subject::open(&args.encoder, &device)?;
-    if args.untrained {
-        subject.encoder = subject.untrained(&device)?;
-        subject.name = format!("{}, untrained", subject.name);
-    }
+    let place = pick_for_encoder(args.device, args.json)?;
+    let subject = Subject::open(&args.encoder)?;
     let source = subject.source(args.data.as_deref())?;
     let parts = parts(&source, &args.split, args.partition)?;
     let total: usize = parts.iter().map(|(_, range)| range.len()).sum();
@@ -42,12 +38,6 @@ pub fn run(args: &EmbedArgs) -> Result<()> {
             other.split()
         );
     }
-    let about = BTreeMap::from([
-        ("byol.encoder".to_owned(), subject.name.clone()),
-        ("byol.weights".to_owned(), digest(&subject.encoder)),
-        ("byol.preprocessing".to_owned(), serde_json::to_string(&subject.transform)?),
-        ("byol.data".to_owned(), source.describe()),
-    ]);
     check_out(&args.out, [&source])?;
     if fs::metadata(&args.out).is_ok_and(|about| !about.is_file()) {
         return Err(Usage(format!(
@@ -56,30 +46,44 @@ pub fn run(args: &EmbedArgs) -> Result<()> {
         ))
         .into());
     }
+    let mut subject = subject.on(place)?;
+    if args.untrained {
+        subject.encoder = subject.untrained()?;
+        subject.name = format!("{}, untrained", subject.name);
+    }
+    let mut about = BTreeMap::from([
+        ("byol.encoder".to_owned(), subject.name.clone()),
+        ("byol.weights".to_owned(), digest(&subject.encoder)),
+        ("byol.preprocessing".to_owned(), serde_json::to_string(&subject.transform)?),
+        ("byol.data".to_owned(), source.describe()),
+    ]);
+    if subject.place.gpu.is_some() {
+        about.insert("byol.device".to_owned(), subject.place.name());
+    }
     // Of this process alone: others may write beside it.
     let mut name = args.out.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.partial", std::process::id()));
     let partial = args.out.with_file_name(name);
     let writing = || format!("writing {}", partial.display());
-    let written = (|| {
+    let write = || {
         let file = BufWriter::new(File::create(&partial).with_context(writing)?);
         let dim = subject.config().dim()?;
         let mut writer = EmbeddingsWriter::new(file, dim, &classes, &about)?;
         let progress = Progress::bar(total as u64, "representations");
         for (set, range) in &parts {
-            of_split(set, range.clone(), &subject, &device, &mut writer, &progress)?;
+            of_split(set, range.clone(), &subject, &mut writer, &progress)?;
         }
         progress.finish();
         let file = writer.finish()?.into_inner().map_err(|e| e.into_error()).with_context(writing)?;
         file.sync_all().with_context(writing)?;
         fs::rename(&partial, &args.out).with_context(|| format!("writing {}", args.out.display()))
-    })();
+    };
+    let written = subject.place.guarded(write).and_then(std::convert::identity);
     if written.is_err() {
         let _ = fs::remove_file(&partial);
     }
     written?;
-    report(args, total, subject.config().dim()?, started.elapsed().as_secs_f64());
-    Ok(())
+    report(args, &subject, total, started.elapsed().as_secs_f64())
 }
 
 type Part = (ImageDataset, std::ops::Range<usize>);
@@ -113,13 +117,12 @@ fn of_split(
     set: &ImageDataset,
     range: std::ops::Range<usize>,
     subject: &Subject,
-    device: &Device,
     writer: &mut EmbeddingsWriter<BufWriter<File>>,
     progress: &Progress,
 ) -> Result<()> {
     let labels = set.known_labels()?;
     let pictures: Vec<usize> = range.collect();
-    let channels = subject.config().in_channels;
+    let (channels, device) = (subject.config().in_channels, &subject.place.device);
     extract_each(&subject.encoder, set, &pictures, &subject.transform, channels, device, |some, features| {
         let info = |&i: &usize| -> Result<RowInfo> {
             let path = set.sample(i)?.path().to_owned();
@@ -136,7 +139,8 @@ fn of_split(
     })
 }
 
-fn report(args: &EmbedArgs, rows: usize, dim: usize, seconds: f64) {
+fn report(args: &EmbedArgs, subject: &Subject, rows: usize, seconds: f64) -> Result<()> {
+    let dim = subject.config().dim()?;
     let bytes = fs::metadata(&args.out).map_or(0, |about| about.len());
     if args.json {
         let value = json!({
@@ -144,14 +148,16 @@ fn report(args: &EmbedArgs, rows: usize, dim: usize, seconds: f64) {
             "rows": rows,
             "dim": dim,
             "bytes": bytes,
+            "device": subject.place.name(),
             "seconds": seconds,
             "images_per_second": rows as f64 / seconds,
         });
         say(&value.to_string());
-        return;
+    } else {
+        tell(&format!(
+            "{}: {rows} rows of {dim} in {seconds:.1} s; columns path, label, split, embedding",
+            Path::new(&args.out).display()
+        ));
     }
-    tell(&format!(
-        "{}: {rows} rows of {dim} in {seconds:.1} s; columns path, label, split, embedding",
-        Path::new(&args.out).display()
-    ));
+    Ok(())
 }

@@ -1,5 +1,4 @@
 use anyhow::Result;
-use burn::tensor::Device;
 use byol_model::{encoder_bytes, named_tensors, onnx_bytes, write_atomic};
 use serde_json::json;
 
@@ -10,7 +9,7 @@ use crate::subject::Subject;
 
 /// Writes an encoder to a file.
 pub fn run(args: &ExportArgs) -> Result<()> {
-    let subject = Subject::open(&args.encoder, &Device::flex())?;
+    let subject = Subject::open(&args.encoder)?;
     check_out(&args.out, [])?;
     let named = args.encoder.weights.as_deref().map(std::path::Path::new);
     if let Some(from) = named.and_then(|path| path.canonicalize().ok())

@@ -3,7 +3,6 @@
 use std::io::Cursor;
 
 use anyhow::{Context, Result};
-use burn::tensor::Device;
 use byol_data::{ImageDataset, Limits, decode, write_atomic};
 use byol_eval::{Features, nearest, nearest_others};
 use image::ImageFormat;
@@ -13,6 +12,7 @@ use super::evaluate::features::Extractor;
 use super::preview::canvas::{self, Cell};
 use crate::cli::NeighborsArgs;
 use crate::compose::set_threads;
+use crate::device::pick_for_encoder;
 use crate::out::check_out;
 use crate::subject::Subject;
 use crate::terminal::{counted, say, tell};
@@ -26,8 +26,8 @@ pub struct Asked {
 /// Writes a PNG: a row a picture that asks, then its neighbours.
 pub fn run(args: &NeighborsArgs) -> Result<()> {
     set_threads(args.how.threads)?;
-    let device = Device::flex();
-    let subject = Subject::open(&args.encoder, &device)?;
+    let place = pick_for_encoder(args.how.device, args.how.json)?;
+    let subject = Subject::open(&args.encoder)?;
     let source = subject.source(args.data.as_deref())?;
     check_out(&args.out, [&source])?;
     let train = source.open("train")?;
@@ -38,8 +38,8 @@ pub fn run(args: &NeighborsArgs) -> Result<()> {
     };
     let asking = asking.filter(|set| set.split() != "train");
     let channels = subject.config().in_channels;
-    let extractor =
-        Extractor::new(&subject.encoder, &subject.transform, channels, &device, !args.how.no_cache);
+    let subject = subject.on(place)?;
+    let extractor = Extractor::new(&subject.encoder, &subject, !args.how.no_cache);
     let keys = extractor.features(&train, "training pictures")?;
     let queries = asking.as_ref().map(|set| extractor.features(set, "pictures that ask")).transpose()?;
     let asked = neighbors(&keys, queries.as_ref(), args.rows as usize, args.k as usize, args.seed)?;
@@ -67,7 +67,7 @@ pub fn run(args: &NeighborsArgs) -> Result<()> {
             json!({ "query": asked.query, "neighbors": found })
         };
         let asked: Vec<_> = asked.iter().map(of).collect();
-        say(&json!({ "out": args.out, "split": from.split(), "asked": asked }).to_string());
+        say(&json!({ "out": args.out, "split": from.split(), "device": subject.place.name(), "asked": asked }).to_string());
     } else {
         tell(&format!(
             "{}: {} of `{}`, each with its {} nearest of `train` by cosine of y",

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use burn::tensor::{Device, Distribution, Gradients, Tensor, TensorData};
 use byol_augment::{PixelShape, Pixels, TwoViewPolicy, ViewKey, ViewParams, ViewPolicy, Workspace};
-use byol_kernels::{batch_norm_train, conv2d, max_pool2d, momentum_step, weighted_sum};
+use byol_kernels::{
+    affine, batch_norm_train, conv2d, conv2d_affine, max_pool2d, momentum_step, weighted_sum,
+};
 use byol_model::{ConvLayer, HeadConfig, Precision, Stem, regression_loss};
 use byol_train::DeviceViews;
 
@@ -112,6 +114,48 @@ fn normalisation([channels, side]: [usize; 2], add: bool, shapes: &Shapes) -> Ca
                 all.extend(add.then(|| ("shortcut", gradient(&shortcut, g))));
                 all
             })
+        }),
+    }
+}
+
+/// By running statistics, as representations are made.
+fn rescaling([channels, side]: [usize; 2], shapes: &Shapes) -> Case {
+    let dims = [shapes.batch, channels, side, side];
+    let per_channel = |seed| draw(&[channels], seed);
+    Case {
+        operation: format!("running statistics, shortcut, ReLU, {channels} at {side}×{side}"),
+        allowed: F32,
+        inputs: vec![draw(&dims, 25), per_channel(26), per_channel(27), per_channel(28), draw(&dims, 29)],
+        run: Box::new(|device, inputs, _| {
+            let [x, shortcut] = [0, 4].map(|i| Tensor::<4>::from_data(inputs[i].clone(), device));
+            let [gamma, variance, offset] =
+                [1, 2, 3].map(|i| Tensor::<1>::from_data(inputs[i].clone(), device));
+            let scale = gamma / (variance.square() + 0.1).sqrt();
+            vec![("result", flat(affine(x, scale, offset, Some(shortcut), true)))]
+        }),
+    }
+}
+
+/// A convolution with that, in one pass where the device has one.
+fn frozen_convolution(layer: ConvLayer, shapes: &Shapes) -> Case {
+    let ConvLayer { channels: [from, to], kernel, stride, side } = layer;
+    let precision = shapes.precision;
+    Case {
+        operation: format!(
+            "convolution {kernel}×{kernel} {from}→{to} /{stride} at {side}×{side}, scaled, ReLU"
+        ),
+        allowed: if precision == Precision::F32 { F32 } else { BF16 },
+        inputs: vec![
+            draw(&[shapes.batch, from, side, side], 30),
+            draw(&[to, from, kernel, kernel], 31),
+            draw(&[to], 32),
+            draw(&[to], 33),
+        ],
+        run: Box::new(move |device, inputs, _| {
+            let [x, weight] = [0, 1].map(|i| Tensor::<4>::from_data(inputs[i].clone(), device));
+            let [scale, offset] = [2, 3].map(|i| Tensor::<1>::from_data(inputs[i].clone(), device));
+            let make = || conv2d_affine(x, weight, stride, kernel / 2, scale, offset, None, true);
+            vec![("result", flat(precision.scope(make)))]
         }),
     }
 }
@@ -265,9 +309,12 @@ pub fn cases(shapes: &Shapes) -> Result<Vec<Case>> {
     normed.dedup();
     let mut seen = BTreeSet::new();
     normed.retain(|shape| seen.insert(*shape));
+    let last = layers.last().copied();
     let mut all: Vec<Case> = layers.into_iter().map(|layer| convolution(layer, shapes)).collect();
     all.extend(normed.iter().map(|shape| normalisation(*shape, false, shapes)));
     all.extend(normed.last().map(|shape| normalisation(*shape, true, shapes)));
+    all.extend(normed.iter().map(|shape| rescaling(*shape, shapes)));
+    all.extend(last.map(|layer| frozen_convolution(layer, shapes)));
     if shapes.encoder.stem == Stem::Imagenet {
         all.push(pooling(shapes, stem.side_after()));
     }

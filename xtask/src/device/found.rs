@@ -27,6 +27,13 @@ pub struct Found {
     pub precisions: Vec<&'static str>,
 }
 
+impl Found {
+    /// What it is reached through.
+    pub fn engine(&self) -> &str {
+        self.name.split(':').next().unwrap_or_default()
+    }
+}
+
 /// Those of a back end; none where this build lacks it, or where it finds none. That a driver is missing
 /// is no error, whatever the driver's library makes of it.
 pub fn found(engine: Engine) -> Vec<Found> {
@@ -98,7 +105,8 @@ fn driver(device: &CubeDevice, title: &str) -> Option<String> {
             let instance = wgpu::Instance::default();
             let adapters = burn::tensor::read_sync(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
             let infos = adapters.iter().map(wgpu::Adapter::get_info);
-            let of = |info: wgpu::AdapterInfo| format!("{} {}", info.driver, info.driver_info);
+            let of =
+                |info: wgpu::AdapterInfo| format!("{} {}", info.driver, info.driver_info).trim().to_owned();
             infos.filter(|info| info.name == title).map(of).next()
         }
         #[allow(unreachable_patterns, reason = "it is the only one, perhaps")]

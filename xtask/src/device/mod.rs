@@ -6,12 +6,15 @@ mod found;
 pub mod proof;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use burn::tensor::Device;
 
 pub use found::{Found, found};
+
+use crate::terminal::tell;
 
 /// What a GPU is reached through, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +108,33 @@ impl fmt::Display for Place {
             (None, None) => f.write_str("on the CPU"),
         }
     }
+}
+
+impl Place {
+    /// For a record: `cpu`, or the GPU with what its driver calls it.
+    pub fn name(&self) -> String {
+        self.gpu.as_ref().map_or_else(|| "cpu".into(), |gpu| format!("{} ({})", gpu.name, gpu.title))
+    }
+
+    /// Does what a GPU takes part in. One that gives up (it panics: out of memory, most often) is an error that names it.
+    pub fn guarded<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        let Some(gpu) = &self.gpu else { return Ok(work()) };
+        catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let panic =
+                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
+            anyhow!("{} ({}) has given up: {panic}", gpu.name, gpu.title)
+        })
+    }
+}
+
+/// [`pick`], for commands about an encoder: what is picked is said, where there is a choice, unless `quiet`.
+pub fn pick_for_encoder(choice: Choice, quiet: bool) -> Result<Place> {
+    let place = pick(choice)?;
+    if !quiet && (place.gpu.is_some() || place.why.is_some()) {
+        tell(&format!("representations are computed {place}"));
+    }
+    Ok(place)
 }
 
 /// The CPU.

@@ -149,8 +149,8 @@ fn remembered(gpu: &Found, shapes: &Shapes) -> Result<(PathBuf, String)> {
 ///
 /// # Errors
 ///
-/// If it does not, unless `force`.
-pub fn prove(gpu: &Found, shapes: &Shapes, force: bool) -> Result<()> {
+/// If it does not, unless `force`, where there is such a flag.
+pub fn prove(gpu: &Found, shapes: &Shapes, force: Option<bool>) -> Result<()> {
     let memory = remembered(gpu, shapes).ok();
     if let Some((path, about)) = &memory
         && fs::read_to_string(path).is_ok_and(|text| text == *about)
@@ -193,11 +193,9 @@ pub fn prove(gpu: &Found, shapes: &Shapes, force: bool) -> Result<()> {
         },
     };
     let what = format!("{} ({}, {}): {wrong}", gpu.name, gpu.title, gpu.driver);
-    if !force {
-        bail!(
-            "{what}; it is not trained on. All of it: {CARGO} devices --check; another: --device cpu; all the \
-             same: --force"
-        );
+    if force != Some(true) {
+        let anyway = if force.is_some() { "; all the same: --force" } else { "" };
+        bail!("{what}; it is not used. All of it: {CARGO} devices --check; another: --device cpu{anyway}");
     }
     tell(&format!("warning: {what}; --force"));
     Ok(())

@@ -28,15 +28,10 @@ pub fn classify(
     let sets = pictures.teaching();
     for epoch in 0..config.epochs {
         for batch in sweep.batches(epoch) {
-            let views = extract_views(
-                extractor.encoder,
-                &sets,
-                &batch,
-                &policy,
-                [seed, epoch as u64],
-                job.subject.config().in_channels,
-                job.device,
-            )?;
+            let (place, channels) = (&job.subject.place, job.subject.config().in_channels);
+            let (encoder, key) = (extractor.encoder, [seed, epoch as u64]);
+            let make = || extract_views(encoder, &sets, &batch, &policy, key, channels, &place.device);
+            let views = place.guarded(make)??;
             sweep.step(&batch, &views)?;
             progress.advance(batch.len() as u64);
         }

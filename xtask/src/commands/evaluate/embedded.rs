@@ -12,6 +12,7 @@ use super::protocol::Protocol;
 use super::result::{Outcome, Scored};
 use super::rows::Rows;
 use crate::cli::EvalArgs;
+use crate::device::Choice;
 use crate::exit::Usage;
 use crate::terminal::{Progress, tell};
 
@@ -30,6 +31,9 @@ pub fn evaluate(args: &EvalArgs, file: &Path, protocol: &Protocol) -> Result<()>
     let started = Instant::now();
     if let Some(flag) = args.encoder.preprocessing_flag() {
         return Err(Usage(format!("{flag} goes with --weights: embeddings are computed already")).into());
+    }
+    if args.how.device != Choice::Auto {
+        return Err(Usage("--device goes with an encoder: embeddings are computed already".into()).into());
     }
     let mut train = Embeddings::read(file)?;
     let test = args.test_embeddings.as_deref().map(Embeddings::read).transpose()?;

@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use burn::tensor::Device;
-use byol_augment::EvalTransform;
 use byol_data::ImageDataset;
 use byol_eval::{Embeddings, EmbeddingsWriter, Features, RowInfo, extract};
 use byol_model::{ResNet, named_tensors};
 use sha2::{Digest, Sha256};
 
+use crate::subject::Subject;
 use crate::terminal::Progress;
 
 /// Bytes that the cache may have; what was not used for longest goes first.
@@ -24,24 +23,17 @@ const VERSION: &str = concat!("byol ", env!("CARGO_PKG_VERSION"), " features 1")
 /// An encoder that makes representations, and what identifies them.
 pub struct Extractor<'a> {
     pub encoder: &'a ResNet,
-    transform: &'a EvalTransform,
-    channels: usize,
-    device: &'a Device,
+    subject: &'a Subject,
     /// Of the weights.
     digest: String,
     cache: Option<PathBuf>,
 }
 
 impl<'a> Extractor<'a> {
-    pub fn new(
-        encoder: &'a ResNet,
-        transform: &'a EvalTransform,
-        channels: usize,
-        device: &'a Device,
-        cached: bool,
-    ) -> Self {
+    /// `encoder` takes the same pictures as the subject's, in the same place.
+    pub fn new(encoder: &'a ResNet, subject: &'a Subject, cached: bool) -> Self {
         let cache = if cached { crate::hub::cache("features").ok() } else { None };
-        Self { encoder, transform, channels, device, digest: digest(encoder), cache }
+        Self { encoder, subject, digest: digest(encoder), cache }
     }
 
     /// Of every picture, in order; `what` is for the progress bar.
@@ -52,7 +44,10 @@ impl<'a> Extractor<'a> {
         }
         let progress = Progress::bar(set.len() as u64, what);
         let done = |done: usize| progress.set(done as u64);
-        let features = extract(self.encoder, set, self.transform, self.channels, self.device, done)?;
+        let Subject { transform, place, .. } = self.subject;
+        let channels = self.subject.config().in_channels;
+        let features =
+            place.guarded(|| extract(self.encoder, set, transform, channels, &place.device, done))??;
         progress.finish();
         if let Some(path) = path {
             // A cache that cannot be written is no cache, and no reason to stop.
@@ -62,8 +57,14 @@ impl<'a> Extractor<'a> {
     }
 
     fn key(&self, set: &ImageDataset) -> String {
-        let transform = serde_json::to_string(self.transform).unwrap_or_default(); // cannot fail: plain numbers
-        let parts = [VERSION, &self.digest, set.fingerprint(), &transform, &self.channels.to_string()];
+        let subject = self.subject;
+        let transform = serde_json::to_string(&subject.transform).unwrap_or_default(); // cannot fail: plain numbers
+        let channels = subject.config().in_channels.to_string();
+        let mut parts = vec![VERSION, &self.digest, set.fingerprint(), &transform, &channels];
+        // Whose bits are not the CPU's.
+        if let Some(gpu) = &subject.place.gpu {
+            parts.extend([gpu.engine(), &gpu.title, &gpu.driver]);
+        }
         let mut hash = Sha256::new();
         for part in parts {
             hash.update((part.len() as u64).to_le_bytes());

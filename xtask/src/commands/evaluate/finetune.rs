@@ -4,8 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Result;
-use burn::tensor::Device;
+use anyhow::{Context, Result};
 use byol_data::ImageDataset;
 use byol_eval::{
     Features, FinetuneConfig, Labelled, every_nth_of_classes, logistic_probe, mcnemar, penalties,
@@ -21,6 +20,7 @@ use super::rows::Pictures;
 use super::shares::Share;
 use crate::cli::FinetuneArgs;
 use crate::compose::set_threads;
+use crate::device::pick_for_encoder;
 use crate::exit::Usage;
 use crate::subject::Subject;
 use crate::terminal::{Progress, counted, say, tell};
@@ -43,8 +43,8 @@ pub fn finetune(args: &FinetuneArgs) -> Result<()> {
     }
     set_threads(args.how.threads)?;
     let started = Instant::now();
-    let device = Device::flex();
-    let subject = Subject::open(&args.encoder, &device)?;
+    let place = pick_for_encoder(args.how.device, args.how.json)?;
+    let subject = Subject::open(&args.encoder)?;
     let source = subject.source(args.data.as_deref())?;
     let pictures = Pictures::open(&source, false)?;
     pictures.check_channels(&subject)?;
@@ -77,18 +77,16 @@ pub fn finetune(args: &FinetuneArgs) -> Result<()> {
         batch: args.batch,
         ..FinetuneConfig::paper()
     };
-    let channels = subject.config().in_channels;
-    let extractor =
-        Extractor::new(&subject.encoder, &subject.transform, channels, &device, !args.how.no_cache);
+    let subject = subject.on(place)?;
+    let extractor = Extractor::new(&subject.encoder, &subject, !args.how.no_cache);
     let job = Job {
         pictures: &pictures,
         subject: &subject,
         config: &config,
         seed: args.seed,
-        device: &device,
         frozen: frozen(&extractor, &pictures)?,
     };
-    let untrained = if args.no_scratch { None } else { Some(subject.untrained(&device)?) };
+    let untrained = if args.no_scratch { None } else { Some(subject.untrained()?) };
     let compared: Vec<Compared> =
         shares.into_iter().map(|share| job.compare(share, untrained.as_ref())).collect::<Result<_>>()?;
     let protocol = describe(&config);
@@ -102,6 +100,7 @@ pub fn finetune(args: &FinetuneArgs) -> Result<()> {
     value["duplicates"] = duplicates.into();
     value["data"] = json!(source.describe());
     value["data_fingerprint"] = json!(pictures.train.fingerprint());
+    value["device"] = json!(subject.place.name());
     value["seconds"] = started.elapsed().as_secs_f64().into();
     if let Some(run) = &subject.run {
         value["run"] = json!(run);
@@ -144,7 +143,6 @@ struct Job<'a> {
     subject: &'a Subject,
     config: &'a FinetuneConfig,
     seed: u64,
-    device: &'a Device,
     /// What the frozen encoder says of the rows that teach, and of the test rows.
     frozen: (Features, Features),
 }
@@ -186,8 +184,9 @@ impl Job<'_> {
         let what = format!("{} of labels, {name}", share.name);
         let progress = Progress::bar(config.pictures(share.rows.len()) as u64, &what);
         let mut learned = |n: usize| progress.advance(n as u64);
-        let (net, report) =
-            byol_eval::finetune(encoder, &data, config, self.seed, self.device, &mut learned)?;
+        let Subject { place, .. } = subject;
+        let train = || byol_eval::finetune(encoder, &data, config, self.seed, &place.device, &mut learned);
+        let (net, report) = place.guarded(train).context("smaller steps take less memory: --batch")??;
         progress.finish();
         if report.at_the_edge {
             tell(&format!(
@@ -197,7 +196,8 @@ impl Job<'_> {
         }
         let progress = Progress::bar(test.len() as u64, &format!("{what}: test pictures"));
         let mut done = |n: usize| progress.advance(n as u64);
-        let ranked = net.predict(test, transform, subject.config().in_channels, self.device, &mut done)?;
+        let channels = subject.config().in_channels;
+        let ranked = place.guarded(|| net.predict(test, transform, channels, &place.device, &mut done))??;
         progress.finish();
         let details = json!({ "rate": report.rate, "epochs": report.epochs, "choice": report });
         Ok(Scored::new(Predicted { ranked, details }, &pictures.rows))

@@ -14,7 +14,6 @@ mod transfer;
 use std::time::Instant;
 
 use anyhow::Result;
-use burn::tensor::Device;
 use byol_data::ImageDataset;
 use byol_eval::{Features, LinearConfig, pixels};
 use byol_model::ResNet;
@@ -22,6 +21,7 @@ use serde_json::json;
 
 use crate::cli::{EvalArgs, KnnArgs, LinearArgs, LinearProtocol};
 use crate::compose::set_threads;
+use crate::device::pick_for_encoder;
 use crate::exit::Usage;
 use crate::subject::Subject;
 use crate::terminal::{Progress, tell};
@@ -84,8 +84,8 @@ fn evaluate(args: &EvalArgs, protocol: &Protocol) -> Result<()> {
 
 fn of_encoder(args: &EvalArgs, protocol: &Protocol) -> Result<()> {
     let started = Instant::now();
-    let device = Device::flex();
-    let subject = Subject::open(&args.encoder, &device)?;
+    let place = pick_for_encoder(args.how.device, args.how.json)?;
+    let subject = Subject::open(&args.encoder)?;
     let source = subject.source(args.data.as_deref())?;
     let pictures = Pictures::open(&source, matches!(protocol, Protocol::Knn { .. }))?;
     pictures.check_channels(&subject)?;
@@ -106,10 +106,10 @@ fn of_encoder(args: &EvalArgs, protocol: &Protocol) -> Result<()> {
         ));
     }
     let duplicates = pictures.tell_duplicates()?;
-    let job =
-        Job { pictures: &pictures, subject: &subject, device: &device, protocol, cached: !args.how.no_cache };
+    let subject = subject.on(place)?;
+    let job = Job { pictures: &pictures, subject: &subject, protocol, cached: !args.how.no_cache };
     let encoder = job.of_encoder("encoder", &subject.encoder)?;
-    let untrained = subject.untrained(&device)?;
+    let untrained = subject.untrained()?;
     let random = job.of_encoder("same encoder, random init", &untrained)?;
     let raw = job.of_pixels()?;
     let outcome = Outcome {
@@ -128,6 +128,7 @@ fn of_encoder(args: &EvalArgs, protocol: &Protocol) -> Result<()> {
             "split": pictures.test.as_ref().map(ImageDataset::split),
             "data": source.describe(),
             "data_fingerprint": pictures.train.fingerprint(),
+            "device": subject.place.name(),
             "seconds": started.elapsed().as_secs_f64(),
         }),
     };
@@ -139,15 +140,13 @@ fn of_encoder(args: &EvalArgs, protocol: &Protocol) -> Result<()> {
 struct Job<'a> {
     pictures: &'a Pictures,
     subject: &'a Subject,
-    device: &'a Device,
     protocol: &'a Protocol,
     cached: bool,
 }
 
 impl Job<'_> {
     fn of_encoder(&self, name: &str, encoder: &ResNet) -> Result<Vec<Scored>> {
-        let channels = self.subject.config().in_channels;
-        let extractor = Extractor::new(encoder, &self.subject.transform, channels, self.device, self.cached);
+        let extractor = Extractor::new(encoder, self.subject, self.cached);
         let features = |set, split: &str| extractor.features(set, &format!("{name}: {split} pictures"));
         let test = self.pictures.test.as_ref().map(|test| features(test, "test")).transpose()?;
         let predicted = match self.protocol {

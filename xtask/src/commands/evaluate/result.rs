@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::protocol::Predicted;
 use super::rows::Rows;
-use crate::terminal::{say, tell, typed};
+use crate::terminal::{CARGO, say, tell, typed};
 
 /// Classes up to which a confusion matrix is written.
 const MOST_CONFUSED: usize = 200;
@@ -189,7 +189,7 @@ pub fn command(run: &Path) -> String {
         words.extend(["--run".to_owned(), run.display().to_string()]);
     }
     let words: Vec<String> = words.iter().map(|word| typed(Path::new(word))).collect();
-    format!("cargo xtask {}", words.join(" "))
+    format!("{CARGO} {}", words.join(" "))
 }
 
 /// Scores are one file a protocol, and set of pictures, in the run's folder; the last one counts.

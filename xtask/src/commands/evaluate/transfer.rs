@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use burn::tensor::Device;
 use byol_eval::{Score, mcnemar};
 use serde_json::{Value, json};
 
@@ -15,6 +14,7 @@ use super::rows::Pictures;
 use crate::catalogue::{self, Manifest, Measure, PaperTransfer};
 use crate::cli::{TransferArgs, TransferProtocol};
 use crate::compose::{Source, set_threads};
+use crate::device::pick_for_encoder;
 use crate::exit::Usage;
 use crate::subject::Subject;
 use crate::terminal::{say, tell};
@@ -92,7 +92,7 @@ struct Line {
 pub fn transfer(args: &TransferArgs) -> Result<()> {
     set_threads(args.how.threads)?;
     let started = Instant::now();
-    let device = Device::flex();
+    let place = pick_for_encoder(args.how.device, args.how.json)?;
     // All of them before the first takes its time.
     let sets: Vec<Set> = args.sets.iter().map(|name| Set::find(name)).collect::<Result<_>>()?;
     for (i, set) in sets.iter().enumerate() {
@@ -100,16 +100,17 @@ pub fn transfer(args: &TransferArgs) -> Result<()> {
             return Err(Usage(format!("{} is named twice", set.name)).into());
         }
     }
-    let subject = Subject::open(&args.encoder, &device)?;
+    let subject = Subject::open(&args.encoder)?;
     let protocol = match args.protocol {
         TransferProtocol::Lbfgs => Protocol::Optimum,
         TransferProtocol::Knn => Protocol::Knn { ks: vec![K], temperature: TEMPERATURE },
     };
-    let untrained = if args.no_random { None } else { Some(subject.untrained(&device)?) };
     // What cannot be scored is said before the first takes its time.
     for set in &sets {
         Pictures::open(&set.source, false)?.check_channels(&subject)?;
     }
+    let subject = subject.on(place)?;
+    let untrained = if args.no_random { None } else { Some(subject.untrained()?) };
     let mut lines = Vec::new();
     for set in sets {
         let name = set.name.clone();
@@ -119,7 +120,6 @@ pub fn transfer(args: &TransferArgs) -> Result<()> {
             let job = Job {
                 pictures: &pictures,
                 subject: &subject,
-                device: &device,
                 protocol: &protocol,
                 cached: !args.how.no_cache,
             };
@@ -150,6 +150,7 @@ pub fn transfer(args: &TransferArgs) -> Result<()> {
         "protocol": words,
         "results": lines.iter().map(|line| line.json(&encoder, args.protocol)).collect::<Vec<_>>(),
         "mean": mean(&lines),
+        "device": subject.place.name(),
         "seconds": started.elapsed().as_secs_f64(),
     });
     if args.how.json {

@@ -1,6 +1,5 @@
 //! Memory: how many pictures at a time there is room for.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
 
@@ -135,30 +134,23 @@ fn step_failed(plan: &RunPlan, device: &str, world: usize) -> Result<Option<Stri
     Ok(Some(format!("{} pictures: {}, {last}", shape.batch, output.status)))
 }
 
-/// Trains, where a GPU that gives up (it panics: out of memory, most often) is an error that says what to do.
+/// Trains; where a GPU gives up, the error says what to do.
 pub fn guarded<T>(
     plan: &RunPlan,
     place: &Place,
     world: usize,
     train: impl FnOnce() -> Result<T, TrainError>,
 ) -> Result<Result<T, TrainError>> {
-    let Some(gpu) = &place.gpu else { return Ok(train()) };
-    let panic = match catch_unwind(AssertUnwindSafe(train)) {
-        Ok(trained) => return Ok(trained),
-        Err(panic) => panic,
-    };
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let panic = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
-    let needed = estimate(plan, world).unwrap_or(0) as f64 / f64::from(1 << 30);
-    let next = accumulations(plan, world).find(|parts| *parts > plan.spec.accumulation);
-    let next = next.map_or_else(String::new, |parts| {
-        format!("; in {parts} micro-batches: {}", command(&format!("--set accumulation={parts}")))
-    });
-    bail!(
-        "{} ({}) has given up: {panic}. If memory was short (a step takes about {needed:.1} GiB), the largest \
-         micro-batch that fits is found by: {}{next}",
-        gpu.name,
-        gpu.title,
-        command("--fit")
-    )
+    place.guarded(train).map_err(|error| {
+        let needed = estimate(plan, world).unwrap_or(0) as f64 / f64::from(1 << 30);
+        let next = accumulations(plan, world).find(|parts| *parts > plan.spec.accumulation);
+        let next = next.map_or_else(String::new, |parts| {
+            format!("; in {parts} micro-batches: {}", command(&format!("--set accumulation={parts}")))
+        });
+        anyhow!(
+            "{error}. If memory was short (a step takes about {needed:.1} GiB), the largest micro-batch that fits is \
+             found by: {}{next}",
+            command("--fit")
+        )
+    })
 }

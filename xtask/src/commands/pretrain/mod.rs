@@ -106,7 +106,7 @@ fn check(args: &PretrainArgs, plan: &RunPlan, place: &Place, world: usize) -> Re
         }
     }
     match &place.gpu {
-        Some(gpu) => proof::prove(gpu, &Shapes::of(plan)?, args.force),
+        Some(gpu) => proof::prove(gpu, &Shapes::of(plan)?, Some(args.force)),
         None => fit::check(plan, world),
     }
 }

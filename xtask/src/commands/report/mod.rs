@@ -11,7 +11,6 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use burn::tensor::Device;
 use byol_data::write_atomic;
 use byol_train::RunDir;
 use serde_json::{Value, json};
@@ -22,9 +21,10 @@ use super::preview::views_png;
 use super::runs::{Run, metrics};
 use crate::cli::{ReportArgs, WeightsArgs};
 use crate::compose::{RUNS, Source, set_threads};
+use crate::device::{Place, pick_for_encoder};
 use crate::out::check_out;
 use crate::subject::Subject;
-use crate::terminal::{say, tell, typed};
+use crate::terminal::{CARGO, say, tell, typed};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -38,6 +38,7 @@ const VIEWS: usize = 4;
 /// Writes the page: of one run into its folder, of several beside where one is.
 pub fn run(args: &ReportArgs) -> Result<()> {
     set_threads(args.how.threads)?;
+    let place = pick_for_encoder(args.how.device, args.how.json)?;
     let paths: Vec<PathBuf> = match args.run.as_slice() {
         [] => vec![RunDir::latest(RUNS.as_ref())?.path().into()],
         named => named.to_vec(),
@@ -52,7 +53,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     });
     let pictures: Vec<Source> = runs.iter().map(|run| Source::from_plan(&run.plan)).collect();
     check_out(&out, &pictures)?;
-    let page = page(&runs, args)?;
+    let page = page(&runs, args, &place)?;
     write_atomic(&out, page.as_bytes())?;
     if args.how.json {
         let runs: Vec<_> = runs.iter().map(|run| &run.path).collect();
@@ -63,7 +64,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     Ok(())
 }
 
-fn page(runs: &[Run], args: &ReportArgs) -> Result<String> {
+fn page(runs: &[Run], args: &ReportArgs, place: &Place) -> Result<String> {
     let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
     let title = escape(&names.join(" · "));
     let mut body = format!("<h1>{title}</h1>");
@@ -87,7 +88,12 @@ fn page(runs: &[Run], args: &ReportArgs) -> Result<String> {
         }
         body.push_str(&scores::confusion(run));
         if run.ended {
-            match encoder_sections(run, args) {
+            // A device that computes something else is no fault of the run.
+            let sections = match Subject::open(&WeightsArgs::of_run(&run.path)) {
+                Ok(subject) => encoder_sections(run, &subject.on(place.clone())?, args),
+                Err(error) => Err(error),
+            };
+            match sections {
                 Ok(sections) => body.push_str(&sections),
                 Err(error) => faults.push(format!("{}: nothing of its pictures: {error:#}", run.name)),
             }
@@ -282,21 +288,19 @@ fn views(run: &Run) -> Result<String> {
     ))
 }
 
-fn encoder_sections(run: &Run, args: &ReportArgs) -> Result<String> {
-    let device = Device::flex();
-    let subject = Subject::open(&WeightsArgs::of_run(&run.path), &device)?;
+fn encoder_sections(run: &Run, subject: &Subject, args: &ReportArgs) -> Result<String> {
     let source = Source::from_plan(&run.plan);
-    pictures::sections(&subject, &source, &device, args.points as usize, !args.how.no_cache)
+    let sections = || pictures::sections(subject, &source, args.points as usize, !args.how.no_cache);
+    subject.place.guarded(sections)?
 }
 
 /// The commands that make the run and its scores once more.
 fn again(run: &Run) -> String {
     let plan_path = run.path.join("run.toml");
     let folder = typed(&run.path);
-    let mut commands =
-        vec![format!("cargo xtask pretrain --config {} --out {folder}-again", typed(&plan_path))];
+    let mut commands = vec![format!("{CARGO} pretrain --config {} --out {folder}-again", typed(&plan_path))];
     commands.extend(run.scores.values().filter_map(|score| score["command"].as_str()).map(str::to_owned));
-    commands.push(format!("cargo xtask report --run {folder}"));
+    commands.push(format!("{CARGO} report --run {folder}"));
     let plan = std::fs::read_to_string(&plan_path).unwrap_or_default();
     format!(
         "<section><h2>Again</h2><pre>{}</pre><details><summary>run.toml</summary><pre>{}</pre></details></section>",

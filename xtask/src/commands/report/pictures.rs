@@ -1,7 +1,6 @@
 //! What the encoder makes of some pictures: neighbours, and places in a plane.
 
 use anyhow::Result;
-use burn::tensor::Device;
 use byol_data::{ImageDataset, Limits, decode};
 use byol_eval::{Features, extract_some};
 
@@ -43,15 +42,10 @@ impl Looked {
 }
 
 /// The sections about pictures; `points` of them are drawn in the plane.
-pub fn sections(
-    subject: &Subject,
-    source: &Source,
-    device: &Device,
-    points: usize,
-    cached: bool,
-) -> Result<String> {
+pub fn sections(subject: &Subject, source: &Source, points: usize, cached: bool) -> Result<String> {
     let channels = subject.config().in_channels;
-    let extractor = Extractor::new(&subject.encoder, &subject.transform, channels, device, cached);
+    let extractor = Extractor::new(&subject.encoder, subject, cached);
+    let device = &subject.place.device;
     let look = |split: &str| -> Result<Looked> {
         let set = source.open(split)?;
         let (rows, features) = if set.len() <= WHOLE {
