@@ -123,7 +123,7 @@ impl Place {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let panic =
                 text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
-            anyhow!("{} ({}) has given up: {panic}", gpu.name, gpu.title)
+            anyhow!("{} ({}) has given up: {panic} (--device cpu does without it)", gpu.name, gpu.title)
         })
     }
 }
