@@ -3,6 +3,7 @@
 
 mod allocator;
 mod catalogue;
+mod child;
 mod cli;
 mod commands;
 mod compose;

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use byol_model::{HeadConfig, ResNetConfig};
 use serde_json::{Value, json};
 
+use crate::child;
 use crate::cli::DevicesArgs;
 use crate::compose::precision;
 use crate::device::proof::{Row, Shapes, compare, compare_apart};
@@ -19,6 +20,7 @@ pub fn run(args: &DevicesArgs) -> Result<()> {
         Some(choice) => Vec::from_iter(pick(choice)?.gpu),
     };
     if let Some(shapes) = &args.here {
+        child::end_with_parent();
         let shapes: Shapes = serde_json::from_str(shapes).context("--here")?;
         let [gpu] = gpus.as_slice() else { bail!("--here compares one device") };
         say(&serde_json::to_string(&compare(&gpu.device, &shapes, |_| ())?)?);

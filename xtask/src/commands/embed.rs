@@ -23,7 +23,6 @@ use crate::terminal::{Progress, say, tell};
 /// Writes the file, batch by batch: a million pictures take the memory of 256.
 pub fn run(args: &EmbedArgs) -> Result<()> {
     set_threads(args.threads)?;
-    let started = Instant::now();
     let place = pick_for_encoder(args.device, args.json)?;
     let subject = Subject::open(&args.encoder)?;
     let source = subject.source(args.data.as_deref())?;
@@ -47,6 +46,7 @@ pub fn run(args: &EmbedArgs) -> Result<()> {
         .into());
     }
     let mut subject = subject.on(place)?;
+    let started = Instant::now();
     if args.untrained {
         subject.encoder = subject.untrained()?;
         subject.name = format!("{}, untrained", subject.name);

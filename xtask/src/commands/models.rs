@@ -10,6 +10,7 @@ use byol_model::{
 use byol_train::{Byol, Lanes, Optimizer, OptimizerKind, OptimizerSpec, StepShape};
 use serde_json::{Value, json};
 
+use crate::child;
 use crate::cli::{ModelsArgs, stem};
 use crate::exit::Usage;
 use crate::memory;
@@ -49,6 +50,7 @@ struct Row {
 pub fn run(args: &ModelsArgs) -> Result<()> {
     let configs = configs(args)?;
     if args.here {
+        child::end_with_parent();
         return measure_here(args, &configs);
     }
     if args.measure && memory::peak().is_none() {
@@ -173,7 +175,8 @@ fn line(row: &Row) -> Result<String> {
 fn measure(args: &ModelsArgs, config: &ResNetConfig) -> Result<u64> {
     let spinner = Progress::spinner(&format!("{}: two steps", config.name()));
     let number = |n: usize| n.to_string();
-    let output = Command::new(std::env::current_exe().context("finding this program")?)
+    let mut command = Command::new(std::env::current_exe().context("finding this program")?);
+    command
         .args([
             "models",
             &config.name(),
@@ -184,9 +187,8 @@ fn measure(args: &ModelsArgs, config: &ResNetConfig) -> Result<u64> {
             &number(args.batch),
         ])
         .args(["--channels", &number(args.channels), "--hidden", &number(args.hidden)])
-        .args(["--proj", &number(args.proj)])
-        .output()
-        .context("starting a process to measure")?;
+        .args(["--proj", &number(args.proj)]);
+    let output = child::output(&mut command).context("starting a process to measure")?;
     spinner.finish();
     let text = String::from_utf8_lossy(&output.stdout);
     text.trim().parse().with_context(|| {

@@ -149,14 +149,20 @@ pub fn pick(choice: Choice) -> Result<Place> {
         Choice::Cpu => Ok(cpu()),
         Choice::Auto => {
             let engines: Vec<Engine> = Engine::ALL.into_iter().filter(|engine| engine.is_built()).collect();
+            let mut imitates = String::new();
             for engine in &engines {
-                let gpus: Vec<Found> = found(*engine).into_iter().filter(|gpu| !gpu.software).collect();
-                if !gpus.is_empty() {
-                    return Ok(on(one_of(gpus)));
+                let (software, real): (Vec<Found>, Vec<Found>) =
+                    found(*engine).into_iter().partition(|gpu| gpu.software);
+                if !real.is_empty() {
+                    return Ok(on(one_of(real)));
+                }
+                if let Some(gpu) = software.first() {
+                    imitates = format!("; {} is a program that imitates one", gpu.name);
                 }
             }
             let names: Vec<String> = engines.iter().map(ToString::to_string).collect();
-            let why = (!names.is_empty()).then(|| format!("no GPU was found by {}", names.join(" or ")));
+            let why =
+                (!names.is_empty()).then(|| format!("no GPU was found by {}{imitates}", names.join(" or ")));
             Ok(Place { why, ..cpu() })
         }
         Choice::Gpu(engine, index) => {

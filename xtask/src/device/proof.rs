@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Found;
 use super::cases::cases;
+use crate::child;
 use crate::hub::cache;
 use crate::terminal::{CARGO, Progress, tell};
 
@@ -112,15 +113,15 @@ fn apart(a: &[f32], b: &[f32]) -> f64 {
 /// Compares in a process of its own, which a driver may end. The rows, or what became of it.
 pub fn compare_apart(gpu: &Found, shapes: &Shapes) -> Result<std::result::Result<Vec<Row>, String>> {
     let spinner = Progress::spinner(&format!("{}: comparing with the CPU", gpu.name));
-    let output = Command::new(std::env::current_exe().context("finding this program")?)
-        .args(["devices", "--check", "--device", &gpu.name, "--here", &serde_json::to_string(shapes)?])
-        .output()
-        .context("starting a process to compare")?;
+    let mut command = Command::new(std::env::current_exe().context("finding this program")?);
+    command.args(["devices", "--check", "--device", &gpu.name, "--here", &serde_json::to_string(shapes)?]);
+    let output = child::output(&mut command).context("starting a process to compare")?;
     spinner.finish();
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-        return Ok(Err(format!("the comparison ended with {}: {last}", output.status)));
+        let last = said.lines().rfind(|line| !line.trim().is_empty());
+        let last = last.map_or_else(String::new, |line| format!(": {line}"));
+        return Ok(Err(format!("the comparison ended with {}{last}", output.status)));
     }
     let rows = serde_json::from_slice(&output.stdout);
     Ok(rows.map_err(|e| format!("the comparison gave no table: {e}")))
