@@ -296,8 +296,16 @@ mod tests {
 
     /// The first step at which it says something of these, and what.
     fn found(of: impl Fn(u64) -> StepReport) -> Option<(u64, Symptom)> {
+        found_by(1, of)
+    }
+
+    /// The same where the numbers of every `span`-th step are read.
+    fn found_by(span: u64, of: impl Fn(u64) -> StepReport) -> Option<(u64, Symptom)> {
         let (plan, mut memory) = (plan(), Memory::NEW);
-        (1..=plan.total_steps).find_map(|k| Some((k, memory.after(&of(k), &plan)?.0)))
+        let read = |k| StepReport { span, ..of(k) };
+        (span..=plan.total_steps)
+            .step_by(span as usize)
+            .find_map(|k| Some((k, memory.after(&read(k), &plan)?.0)))
     }
 
     #[test]
@@ -311,5 +319,17 @@ mod tests {
         // A moment is none, nor a beginning.
         assert_eq!(found(|k| report(k, if k % 100 == 0 { 0.73 } else { 0.02 }, 9.0, 0.9)), None);
         assert_eq!(found(|k| report(k, 0.7, 9.0, if k < 700 { 0.5 } else { 0.9 })), None);
+    }
+
+    /// As on a GPU: what is ill for as many steps, not for as many readings.
+    #[test]
+    fn few_readings_find_the_same_at_about_the_same_step() {
+        let ill = [(0.02, 20.0, 0.99), (0.6, 1.05, 0.9), (0.6, 2.5, 0.68), (0.95, 20.0, 0.9999)];
+        for (z_std, rank, cosine) in ill {
+            let of = |k| report(k, z_std, rank, cosine);
+            let (every, tenth) = (found(of).unwrap(), found_by(10, of).unwrap());
+            assert!(every.1 == tenth.1 && every.0.abs_diff(tenth.0) <= 50, "{every:?}, {tenth:?}");
+        }
+        assert_eq!(found_by(10, |k| report(k, 0.73, 1.9, 0.9)), None);
     }
 }
