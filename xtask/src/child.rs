@@ -13,6 +13,13 @@ pub fn output(command: &mut Command) -> io::Result<Output> {
     output
 }
 
+/// How a process ended that did not succeed, with the last line that it said.
+pub fn end(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().rfind(|line| !line.trim().is_empty());
+    last.map_or_else(|| output.status.to_string(), |line| format!("{}: {line}", output.status))
+}
+
 /// Within such a process: ends it when whoever has started it is gone, however that came about.
 pub fn end_with_parent() {
     std::thread::spawn(|| {

@@ -118,10 +118,7 @@ pub fn compare_apart(gpu: &Found, shapes: &Shapes) -> Result<std::result::Result
     let output = child::output(&mut command).context("starting a process to compare")?;
     spinner.finish();
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty());
-        let last = last.map_or_else(String::new, |line| format!(": {line}"));
-        return Ok(Err(format!("the comparison ended with {}{last}", output.status)));
+        return Ok(Err(format!("the comparison ended with {}", child::end(&output))));
     }
     let rows = serde_json::from_slice(&output.stdout);
     Ok(rows.map_err(|e| format!("the comparison gave no table: {e}")))

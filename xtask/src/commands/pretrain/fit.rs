@@ -8,6 +8,7 @@ use byol_model::{ResNetConfig, Stem, Version};
 use byol_train::{RunPlan, TrainError};
 
 use super::PREFETCH;
+use crate::child;
 use crate::device::Place;
 use crate::memory;
 use crate::replicas::on_this_machine;
@@ -129,9 +130,7 @@ fn step_failed(plan: &RunPlan, device: &str, world: usize) -> Result<Option<Stri
     if output.status.success() {
         return Ok(None);
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-    Ok(Some(format!("{} pictures: {}, {last}", shape.batch, output.status)))
+    Ok(Some(format!("{} pictures: {}", shape.batch, child::end(&output))))
 }
 
 /// Trains; where a GPU gives up, the error says what to do.
